@@ -1,0 +1,149 @@
+"""Every error the kit raises on purpose, and who is meant to mend it.
+
+    TheseusKitError
+    ├── UsageError            the user's: one line that names the thing and the remedy, exit status 2
+    │   ├── AssemblyError     these plugins do not make a platform
+    │   ├── ImageError        this file cannot be loaded
+    │   └── ModuleError       this module, export or argument cannot be run
+    ├── PluginError           the plugin author's: names plugin, hook and values
+    ├── PlatformError         an answer a platform may give: carries the errno that says it in C
+    └── GuestError            what became of guest code
+        ├── GuestKilled       by an exception nobody handled, or at its own wish
+        ├── GuestInterrupted  by somebody outside
+        └── MissingSymbolError it called a function that no plugin provides
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from theseus_kit.values.exceptions import ExceptionContext, KillReason
+    from theseus_kit.values.symbols import BacktraceEntry
+
+
+class TheseusKitError(Exception):
+    """The root of the kit's errors."""
+
+
+class UsageError(TheseusKitError):
+    """A user's mistake; the text is one line that names the thing and the remedy."""
+
+
+class AssemblyError(UsageError):
+    """The plugins, options and machine asked for do not make a platform."""
+
+
+class ImageError(UsageError):
+    """A file that cannot be loaded as an image."""
+
+
+class ModuleError(UsageError):
+    """A WebAssembly module, export or argument that cannot be run as asked."""
+
+
+class PluginError(TheseusKitError):
+    """A plugin broke its contract. ``values`` are the arguments that showed it."""
+
+    def __init__(self, plugin: str, hook: str, problem: str, **values: object) -> None:
+        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        super().__init__(f"plugin {plugin!r}, hook {hook}({shown}): {problem}")
+        self.plugin = plugin
+        self.hook = hook
+        self.values = values
+
+
+class PlatformError(TheseusKitError):
+    """The platform says no. ``errno`` is how a C face tells the guest."""
+
+    errno: int = errno.EINVAL
+
+    def __init__(self, message: str = "", errno: int | None = None) -> None:
+        super().__init__(message)
+        if errno is not None:
+            self.errno = errno
+
+
+class InvalidParameterError(PlatformError):
+    """A size of zero, an unaligned address, an overflowing range (EINVAL)."""
+
+
+class UnmappedRegionError(PlatformError):
+    """An address of the range is not mapped (ENOMEM, as mprotect(2) and madvise(2) say it)."""
+
+    errno = errno.ENOMEM
+
+
+class AddressInUseError(PlatformError):
+    """The exact address asked for is taken (EEXIST, as MAP_FIXED_NOREPLACE says it)."""
+
+    errno = errno.EEXIST
+
+
+class OutOfMemoryError(PlatformError):
+    """No room that fits the request (ENOMEM)."""
+
+    errno = errno.ENOMEM
+
+
+class MemoryFaultError(PlatformError):
+    """A pointer the guest passed cannot be read or written there (EFAULT)."""
+
+    errno = errno.EFAULT
+
+    def __init__(self, address: int, access: str = "access") -> None:
+        super().__init__(f"{access} of {address:#x}: not mapped for it")
+        self.address = address
+
+
+class AlreadyRegisteredError(PlatformError):
+    """The slot is taken, the code is already known (EEXIST)."""
+
+    errno = errno.EEXIST
+
+
+class NotRegisteredError(PlatformError):
+    """Nothing is registered there (ENOENT)."""
+
+    errno = errno.ENOENT
+
+
+class GuestError(TheseusKitError):
+    """What became of guest code."""
+
+
+class GuestKilled(GuestError):
+    """The guest was killed. Its platform is dead: guest frames were dropped, locks and all.
+
+    ``backtrace`` is what the platform's unwinder saw, innermost frame first.
+    """
+
+    def __init__(
+        self,
+        reason: KillReason,
+        context: ExceptionContext | None = None,
+        backtrace: Sequence[BacktraceEntry] = (),
+    ) -> None:
+        super().__init__(f"guest killed: {reason if context is None else context}")
+        self.reason = reason
+        self.context = context
+        self.backtrace = tuple(backtrace)
+
+
+class GuestInterrupted(GuestError):
+    """``interrupt()`` was called while guest code ran."""
+
+
+class MissingSymbolError(GuestError):
+    """Guest code called an imported function that no plugin provides."""
+
+    def __init__(self, name: str, image: str) -> None:
+        super().__init__(f"{image} called {name}, which no plugin of this platform provides")
+        self.name = name
+        self.image = image
+
+
+class MachineError(TheseusKitError):
+    """The machine itself cannot go on: closed, dead after a kill, or broken."""

@@ -1,0 +1,205 @@
+"""What a machine is: an x86-64 CPU and its address space, nothing above it.
+
+Everything above this folder is written against these protocols and never asks which machine it
+runs on; where behaviour must differ it asks for an :class:`Ability`. The machine knows nothing of
+ELF, of C or of Wasmtime.
+
+Guest memory is host memory at the same address on every machine: an address that comes from the
+guest can be read in place (through :attr:`Memory.view`). The reverse does not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+from theseus_kit.values.exceptions import ExceptionContext, Registers
+from theseus_kit.values.memory import AddressRange, Protection
+
+
+class Ability(Enum):
+    """What a machine can do that another may not."""
+
+    PRECISE_FAULTS = "precise-faults"
+    """A faulting instruction has had no effect, and the exact faulting address is known."""
+    EDIT_REGISTERS = "edit-registers"
+    """A handler's changes of the registers are what the guest resumes with."""
+    THREAD_POINTER = "thread-pointer"
+    """Each guest thread has an FS base of its own."""
+    ISOLATION = "isolation"
+    """Guest code cannot touch host memory outside the guest's territory."""
+    INTERRUPT_ANYWHERE = "interrupt-anywhere"
+    """Guest code can be stopped at any of its instructions."""
+    HOST_FUNCTIONS = "host-functions"
+    """Guest code can call the host's own C functions directly."""
+
+
+HostFunction: TypeAlias = Callable[..., int | None]
+"""Takes unsigned 64-bit ints, returns an int (cut to 64 bits; None is 0)."""
+
+ExceptionCallback: TypeAlias = Callable[[ExceptionContext], None]
+"""Returning resumes the guest at the context's registers; raising ends the innermost call()."""
+
+SystemCallCallback: TypeAlias = Callable[[int, int, int, int, int, int, int], int]
+"""number, then the six argument registers, unsigned; returns rax."""
+
+
+class Memory(Protocol):
+    """The address space. Ranges are whole pages; the caller keeps account of what is mapped."""
+
+    @property
+    def territory(self) -> AddressRange:
+        """The addresses that guest mappings may use. Never overlaps another machine's."""
+        ...
+
+    @property
+    def view(self) -> memoryview:
+        """All of memory as bytes, indexed by address. Unchecked: reading what the host has not
+        mapped ends the process. For hot paths, after :meth:`check`."""
+        ...
+
+    def map(self, address: int, size: int, protection: Protection) -> None:
+        """Map zero pages over whatever was there; costs nothing until they are touched."""
+        ...
+
+    def map_file(
+        self, address: int, size: int, protection: Protection, descriptor: int, offset: int
+    ) -> None:
+        """Map a host file's pages privately (copy on write); bytes past its end are zero."""
+        ...
+
+    def protect(self, address: int, size: int, protection: Protection) -> None:
+        """Change the protection of mapped pages; exact from the guest's next access on."""
+        ...
+
+    def unmap(self, address: int, size: int) -> None:
+        """Make the pages fault again and give their host memory back."""
+        ...
+
+    def discard(self, address: int, size: int) -> None:
+        """Make the pages read as zero, or as their file; give their host memory back."""
+        ...
+
+    def check(self, address: int, size: int, protection: Protection) -> None:
+        """Raise MemoryFaultError, naming the first address, unless all pages allow it."""
+        ...
+
+    def read(self, address: int, size: int) -> bytes:
+        """Copy bytes out. Raises MemoryFaultError where the guest could not read."""
+        ...
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Copy bytes in. Raises MemoryFaultError where the guest could not write."""
+        ...
+
+    def read_string(self, address: int, limit: int = 1 << 20) -> bytes:
+        """Read up to, and without, the terminating zero byte. Raises MemoryFaultError, or
+        InvalidParameterError if there is none within ``limit`` bytes."""
+        ...
+
+    def read_u64(self, address: int) -> int: ...
+    def write_u64(self, address: int, value: int) -> None: ...
+    def read_u32(self, address: int) -> int: ...
+    def write_u32(self, address: int, value: int) -> None: ...
+
+
+class Thread(Protocol):
+    """The machine's side of a task: what must be kept while another task runs."""
+
+    @property
+    def stack(self) -> AddressRange: ...
+
+    fs_base: int
+
+
+class Machine(Protocol):
+    """A CPU. One host thread at a time may use it; :meth:`interrupt` alone may come from others."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def details(self) -> str:
+        """One line for reports: the CPU model, the mechanisms in use."""
+        ...
+
+    @property
+    def abilities(self) -> frozenset[Ability]: ...
+
+    @property
+    def memory(self) -> Memory: ...
+
+    def set_handlers(self, exception: ExceptionCallback, system_call: SystemCallCallback) -> None:
+        """Say what answers CPU exceptions and ``syscall`` instructions. Called once."""
+        ...
+
+    def export(
+        self, function: HostFunction, arity: int, *, reenters: bool = False, name: str = ""
+    ) -> int:
+        """Return an address that guest code can call to run ``function`` (System V ABI).
+
+        ``function`` gets ``arity`` integers: the six argument registers, then stack words. One
+        that was not declared as re-entering must not call guest code. An error it raises ends
+        the innermost :meth:`call`, which raises it.
+        """
+        ...
+
+    def replace_export(self, address: int, function: HostFunction, arity: int) -> None:
+        """Give an export a new function: how a lazily bound import gets its real body."""
+        ...
+
+    def place_code(self, code: bytes, name: str = "") -> int:
+        """Copy position-independent machine code into executable memory; return its address."""
+        ...
+
+    def create_thread(self, stack: AddressRange, fs_base: int = 0) -> Thread: ...
+
+    def select_thread(self, thread: Thread) -> None:
+        """Make a thread the one that :meth:`call` runs on."""
+        ...
+
+    def call(
+        self,
+        address: int,
+        arguments: Sequence[int] = (),
+        *,
+        float_arguments: Sequence[float] = (),
+        stack_pointer: int | None = None,
+    ) -> int:
+        """Call a guest function (System V ABI) and return its rax, unsigned.
+
+        May be called from an export that re-enters and from an exception handler, to any depth:
+        it then runs below the innermost guest frame (and its red zone). ``stack_pointer`` puts it
+        on another stack, such as an alternate signal stack. Raises what an export or a handler
+        raised, GuestInterrupted, MachineError.
+        """
+        ...
+
+    def prepare_call(self, address: int, arguments: Sequence[int]) -> Callable[[], int]:
+        """Return a function that makes this very call, again and again, as fast as can be."""
+        ...
+
+    def float_result(self) -> float:
+        """The low double of xmm0 as the last :meth:`call` left it."""
+        ...
+
+    def float_argument(self, index: int) -> float:
+        """Inside an export: the low double of argument register xmm0…7."""
+        ...
+
+    def registers(self) -> Registers:
+        """A copy of the innermost guest frame's registers, wherever Python holds control.
+
+        Inside an export: as at its entry, rip being the return address and rsp the caller's after
+        the return. Where no guest code is running: all zero.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """Make the running :meth:`call` raise GuestInterrupted. From any host thread."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back. Further calls raise MachineError; closing twice is nothing."""
+        ...

@@ -1,0 +1,94 @@
+"""What a plugin is: a class that describes itself and is made once for each platform.
+
+::
+
+    from dataclasses import dataclass
+    from theseus_kit import Group, Plugin, PluginDescription, hookimpl, option
+
+    @dataclass(frozen=True)
+    class Options:
+        slots: int = option(4, help="how many handlers a task may register")
+
+    class MyHandlers(Plugin):
+        description = PluginDescription(
+            name="my-handlers", version="1.0", summary="handlers that count",
+            provides=frozenset({Group.EXCEPTION_REGISTRATION}), options=Options,
+        )
+
+        @hookimpl
+        def exception_register(self, task, category, handler): ...
+
+and in its package's pyproject.toml ``[project.entry-points.theseus_kit]`` with
+``my-handlers = "my_package:MyHandlers"``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from theseus_kit.hookspecs import Group
+from theseus_kit.machine.protocol import Ability
+
+if TYPE_CHECKING:
+    from pluggy import HookRelay
+
+    from theseus_kit.image import Namespace
+    from theseus_kit.machine.protocol import Machine
+    from theseus_kit.task import Tasks
+
+_Value = TypeVar("_Value")
+
+
+def option(default: _Value, *, help: str) -> _Value:
+    """Declare a plugin option as a field of its options dataclass.
+
+    Types an option may have: bool, int, float, str, pathlib.Path, an Enum, and any of these
+    or None.
+    """
+    value: _Value = field(default=default, metadata={"help": help})
+    return value
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a plugin that has none."""
+
+
+@dataclass(frozen=True)
+class PluginDescription:
+    """What a plugin says of itself; read without making the plugin."""
+
+    name: str
+    version: str
+    summary: str = ""
+    provides: frozenset[Group] = frozenset()
+    """The groups it answers; empty for a wrapper or a plugin with C functions only."""
+    needs: frozenset[Ability] = frozenset()
+    """What it cannot do without: see :class:`Ability`."""
+    options: type[Any] = NoOptions
+    """A frozen dataclass whose fields are made by :func:`option`."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a plugin may use of the platform it is part of.
+
+    ``hooks`` asks the other plugins (``services.hooks.memory_map(request=…)``); they can be asked
+    from the first ``task_started`` on, not while plugins are being made.
+    """
+
+    machine: Machine
+    hooks: HookRelay
+    tasks: Tasks
+    namespace: Namespace
+
+
+class Plugin:
+    """Base of every plugin. One instance belongs to one platform and keeps its state there."""
+
+    description: ClassVar[PluginDescription]
+
+    def __init__(self, services: Services, options: Any) -> None:
+        self.services = services
+        self.options = options

@@ -1,0 +1,104 @@
+"""Tasks: the guest threads of a platform, and which of them is running.
+
+A task owns a stack with an unmapped guard page below it, and a machine thread. Plugins keep their
+own state of a task under the task itself (it is hashable by identity) from ``task_started`` to
+``task_ended``.
+
+    low addresses                                                    high addresses
+    ┌────────────┬──────────────────────────────────────────────────────┐
+    │ guard page │ stack, growing down                                  │
+    └────────────┴──────────────────────────────────────────────────────┘
+                 ^ stack.start                              stack.end   ^
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from theseus_kit.errors import MachineError
+from theseus_kit.values.memory import (
+    PAGE_SIZE,
+    AddressRange,
+    AtAddress,
+    MapRequest,
+    Protection,
+    Region,
+)
+
+if TYPE_CHECKING:
+    from pluggy import HookRelay
+
+    from theseus_kit.machine.protocol import Machine, Thread
+
+STACK_SIZE = 8 << 20
+"""Bytes of a task's stack: Linux's default, of which only touched pages cost anything."""
+
+
+@dataclass(eq=False, slots=True)
+class Task:
+    """One guest thread."""
+
+    id: int
+    name: str
+    stack: AddressRange
+    thread: Thread = field(repr=False)
+
+
+class Tasks:
+    """The tasks of one platform."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._tasks: dict[int, Task] = {}
+        self._current: Task | None = None
+        self._next_id = 1
+
+    @property
+    def current(self) -> Task:
+        """The task whose guest code runs, or that a Python caller's calls run on."""
+        if self._current is None:
+            raise MachineError("the platform has no running task: it is not started or is closed")
+        return self._current
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(list(self._tasks.values()))
+
+    def create(self, name: str, hooks: HookRelay, stack_size: int = STACK_SIZE) -> Task:
+        """Make a task with a stack and thread-local storage, and tell the plugins of it."""
+        whole: Region = hooks.memory_map(
+            request=MapRequest(
+                stack_size + PAGE_SIZE, Protection.NONE, label=f"guard of {name}'s stack"
+            )
+        )
+        hooks.memory_map(
+            request=MapRequest(
+                stack_size,
+                Protection.READ_WRITE,
+                AtAddress(whole.base + PAGE_SIZE, replace=True),
+                label=f"stack of {name}",
+            )
+        )
+        stack = AddressRange.of_size(whole.base + PAGE_SIZE, stack_size)
+        task = Task(self._next_id, name, stack, self._machine.create_thread(stack))
+        self._next_id += 1
+        self._tasks[task.id] = task
+        task.thread.fs_base = hooks.tls_create_area(task=task)
+        hooks.task_started(task=task)
+        return task
+
+    def select(self, task: Task) -> None:
+        """Make a task the current one."""
+        self._machine.select_thread(task.thread)
+        self._current = task
+
+    def end(self, task: Task, hooks: HookRelay) -> None:
+        """Run a task's destructors, tell the plugins, and free its stack."""
+        hooks.tls_run_destructors(task=task)
+        hooks.task_ended(task=task)
+        hooks.tls_destroy_area(task=task)
+        del self._tasks[task.id]
+        if self._current is task:
+            self._current = None
+        hooks.memory_unmap(address=task.stack.start - PAGE_SIZE, size=task.stack.size + PAGE_SIZE)

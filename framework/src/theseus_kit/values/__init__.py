@@ -1,0 +1,1 @@
+"""Value types: everything that crosses a hook. Plain data, no behaviour of a platform."""

@@ -1,0 +1,69 @@
+"""What crosses the C faces: functions, objects and system calls that plugins offer to images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class ErrorConvention(Enum):
+    """How a C function tells its caller of a :class:`~theseus_kit.errors.PlatformError`."""
+
+    MINUS_ONE = "-1 and errno"
+    NULL = "a null pointer and errno"
+    RESULT = "the error number is the result"  # pthread_*, posix_memalign
+    NEGATIVE = "the negated error number is the result"  # system calls
+    FATAL = "there is no way: the guest is killed"
+
+
+@dataclass(frozen=True, slots=True)
+class CFunction:
+    """A C function served by a plugin.
+
+    ``prototype`` is its declaration as a header writes it, ``void *malloc(size_t size)``: it names
+    the function and its arguments, and decides how the integers in the argument registers reach
+    ``body``: pointers and unsigned types as they are, signed ones as negative Python ints where
+    they are negative, each cut to its C width. ``body`` returns an int, a bool or None.
+    """
+
+    prototype: str
+    body: Callable[..., int | None] = field(repr=False)
+    header: str = ""
+    on_error: ErrorConvention = ErrorConvention.FATAL
+    reenters: bool = False
+    """``body`` may call guest code (qsort), or switch tasks (it blocks). Costs about twice as much
+    for each call on the emulated machine."""
+    machine_code: bytes | None = field(default=None, repr=False)
+    """Position-independent x86-64 code that does the same; bound instead of ``body``."""
+    assembly: str = field(default="", repr=False)
+    """The source of ``machine_code``, for people and for the test that compares the two."""
+
+    @property
+    def name(self) -> str:
+        return self.prototype.partition("(")[0].split()[-1].lstrip("*")
+
+
+@dataclass(frozen=True, slots=True)
+class CObject:
+    """A C variable served by a plugin, such as ``environ``; it is writable guest memory."""
+
+    name: str
+    initial: bytes
+    header: str = ""
+    alignment: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SystemCall:
+    """A Linux x86-64 system call: its number and the function that serves it.
+
+    Its errors are always negated results, whatever ``function.on_error`` says.
+    """
+
+    number: int
+    function: CFunction
+
+    @property
+    def name(self) -> str:
+        return self.function.name

@@ -1,0 +1,91 @@
+"""What crosses the symbolication and unwinding hooks: symbols and frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from theseus_kit.values.exceptions import Registers
+from theseus_kit.values.memory import AddressRange
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A name for an address. Everything but the two addresses is None where it is not known.
+
+    One address may have several symbols, innermost first, where functions were inlined.
+    """
+
+    address: int
+    """First address of what the symbol names."""
+    offset: int
+    """Bytes from ``address`` to the address that was asked about."""
+    size: int | None = None
+    name: str | None = None
+    """As the symbol table spells it, mangled."""
+    demangled: str | None = None
+    image: str | None = None
+    section: str | None = None
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+    @property
+    def display_name(self) -> str:
+        return self.demangled or self.name or f"{self.address:#x}"
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeCode:
+    """Code that appeared at run time (a JIT's), with what names it."""
+
+    text: AddressRange
+    label: str
+    symbols: tuple[Symbol, ...] = ()
+    elf: bytes | None = field(default=None, repr=False)
+    """The code's own ELF file where the JIT offers one, for symbols, lines and unwind tables."""
+
+
+class FrameKind(Enum):
+    """What code a frame belongs to."""
+
+    GUEST = "guest"
+    WASM = "wasm"
+    HOST = "host"
+    TRANSITION = "transition"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a stack, innermost first. Addresses only: symbolication is another step."""
+
+    instruction_pointer: int
+    stack_pointer: int
+    is_exact: bool
+    """``instruction_pointer`` is the very instruction (a fault, the innermost frame), and not the
+    return address after a call."""
+    frame_pointer: int | None = None
+    canonical_frame_address: int | None = None
+    """The CFA: the caller's stack pointer after the return. None where the walker cannot tell."""
+    function_start: int | None = None
+    language_specific_data: int | None = None
+    """Address of the LSDA, None if the frame has no cleanup."""
+    kind: FrameKind = FrameKind.GUEST
+    registers: Registers | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def lookup_address(self) -> int:
+        """The address to look up tables and names by: inside the call for a return address."""
+        return self.instruction_pointer if self.is_exact else self.instruction_pointer - 1
+
+    def __repr__(self) -> str:
+        mark = "" if self.is_exact else " (return)"
+        return f"<Frame {self.instruction_pointer:#x}{mark} sp={self.stack_pointer:#x}>"
+
+
+@dataclass(frozen=True, slots=True)
+class BacktraceEntry:
+    """A frame with the symbols found for it, innermost inlined function first."""
+
+    frame: Frame
+    symbols: tuple[Symbol, ...]
