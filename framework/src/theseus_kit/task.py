@@ -65,6 +65,12 @@ class Tasks:
     def __iter__(self) -> Iterator[Task]:
         return iter(list(self._tasks.values()))
 
+    def start_main(self, hooks: HookRelay) -> Task:
+        """Make the main task and select it."""
+        task = self.create("main", hooks)
+        self.select(task)
+        return task
+
     def create(self, name: str, hooks: HookRelay, stack_size: int = STACK_SIZE) -> Task:
         """Make a task with a stack and thread-local storage, and tell the plugins of it."""
         whole: Region = hooks.memory_map(

@@ -1,0 +1,111 @@
+"""From a list of plugins to a platform."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pluggy
+
+from theseus_kit.assembly.catalogue import Catalogue, closest
+from theseus_kit.assembly.check import check_abilities, check_plugins
+from theseus_kit.assembly.options import make_options
+from theseus_kit.assembly.report import AssemblyReport, Provider
+from theseus_kit.errors import AssemblyError
+from theseus_kit.hookspecs import GROUPS, PROJECT, Open
+from theseus_kit.machine import create_machine, machine_names
+from theseus_kit.machine.protocol import Machine
+from theseus_kit.platform import Platform
+from theseus_kit.plugin import Plugin
+
+BUNDLED = ("region", "signals", "backtrace", "path", "tlibc")
+"""The plugins of a platform when nobody says otherwise, by entry point."""
+
+
+def assemble(
+    plugins: Iterable[str | type[Plugin]] = BUNDLED,
+    machine: str = "emulated",
+    options: Mapping[str, Mapping[str, object]] | None = None,
+) -> Platform:
+    """Assemble a platform; use it as a context manager, or close it.
+
+    ``plugins`` are names of installed plugins, or plugin classes. Where several answer or wrap a
+    hook, the first of the list comes first (a wrapper: outermost). ``options`` are by plugin
+    name, or machine name, and then by option name; text is converted to the option's type.
+
+    Raises AssemblyError, before anything runs, for: a plugin that is unknown or broken, a group
+    with no provider or two, a misspelt hook or argument, an unknown option or a value of the wrong
+    type, an ability the machine lacks.
+
+    ::
+
+        with assemble(["region", "signals", "backtrace", "path", "tlibc"]) as platform:
+            image = platform.load("/lib/x86_64-linux-gnu/libz.so.1")
+            print(image.call("zlibCompileFlags"))
+    """
+    catalogue = Catalogue()
+    chosen = [_plugin(plugin, catalogue) for plugin in plugins]
+    groups = check_plugins(chosen, catalogue)
+    if machine not in machine_names():
+        raise AssemblyError(f"no machine is named {machine!r}{closest(machine, machine_names())}")
+    by_owner = dict(options or {})
+    machine_options = by_owner.pop(machine, {})
+    made = {
+        plugin.description.name: make_options(
+            f"plugin {plugin.description.name!r}",
+            plugin.description.options,
+            by_owner.pop(plugin.description.name, {}),
+        )
+        for plugin in chosen
+    }
+    if by_owner:
+        stranger = next(iter(by_owner))
+        known = [*made, machine]
+        raise AssemblyError(
+            f"options for {stranger!r}, which is not in the assembly{closest(stranger, known)}"
+        )
+    cpu = create_machine(machine, machine_options)
+    try:
+        check_abilities(chosen, machine, cpu.abilities)
+        versions = {plugin.description.name: plugin.description.version for plugin in chosen}
+        report = AssemblyReport(
+            machine=cpu.name,
+            machine_details=cpu.details,
+            providers=tuple(
+                Provider(group.value, name, versions[name]) for group, name in groups.items()
+            ),
+            others=tuple(
+                (plugin.description.name, plugin.description.version)
+                for plugin in chosen
+                if not plugin.description.provides
+            ),
+        )
+        return _build(cpu, chosen, made, report)
+    except BaseException:
+        cpu.close()
+        raise
+
+
+def _plugin(plugin: str | type[Plugin], catalogue: Catalogue) -> type[Plugin]:
+    if isinstance(plugin, str):
+        return catalogue.plugin(plugin)
+    if isinstance(plugin, type) and issubclass(plugin, Plugin):
+        return plugin
+    raise AssemblyError(f"{plugin!r} is neither the name of a plugin nor a Plugin class")
+
+
+def _build(
+    machine: Machine,
+    plugins: list[type[Plugin]],
+    options: Mapping[str, object],
+    report: AssemblyReport,
+) -> Platform:
+    manager = pluggy.PluginManager(PROJECT)
+    for specification in (*GROUPS.values(), Open):
+        manager.add_hookspecs(specification)
+    platform = Platform(machine, manager.hook, report)
+    # pluggy calls the plugin registered last first: the list's order is the reverse of that.
+    for plugin in reversed(plugins):
+        name = plugin.description.name
+        manager.register(plugin(platform.services, options[name]), name=name)
+    platform.start()
+    return platform

@@ -1,0 +1,5 @@
+"""The command line: ``theseus-kit …``."""
+
+from theseus_kit.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,88 @@
+"""The entry point: the commands' table, and how errors become messages and exit statuses.
+
+0    done                         2    a user's mistake, one line on stderr
+134  a WebAssembly trap           70   a plugin's or the kit's own mistake
+130  interrupted                  the module's own status where it exits with one
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from theseus_kit.cli.assemble import assemble_command
+from theseus_kit.cli.needs import needs_command
+from theseus_kit.cli.plugins import plugins_command
+from theseus_kit.errors import GuestError, GuestKilled, PluginError, TheseusKitError, UsageError
+
+EXIT_USAGE = 2
+EXIT_SOFTWARE = 70  # EX_SOFTWARE of sysexits(3)
+EXIT_INTERRUPTED = 130
+EXIT_TRAP = 134
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    sys.exit(run())
+
+
+def run() -> int:
+    """Run the command line; return the exit status."""
+    app = typer.Typer(
+        name="theseus-kit",
+        help="Run the real Wasmtime on a platform made of swappable plugins.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    # What follows the module belongs to the module, whatever it looks like.
+    app.command("assemble", context_settings={"allow_interspersed_args": False})(assemble_command)
+    app.command("plugins")(plugins_command)
+    app.command("needs")(needs_command)
+    try:
+        status = app(standalone_mode=False)
+    except UsageError as error:
+        return fail(str(error), EXIT_USAGE)
+    except PluginError as error:
+        return fail(_with_causes(error), EXIT_SOFTWARE)
+    except GuestError as error:
+        return fail(_guest_error(error), EXIT_TRAP)
+    except TheseusKitError as error:
+        return fail(str(error), EXIT_SOFTWARE)
+    except KeyboardInterrupt:
+        return fail("interrupted", EXIT_INTERRUPTED)
+    except typer.Abort:
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        show = getattr(error, "show", None)  # click's own errors know how to show themselves
+        if show is None:
+            raise
+        show()
+        return EXIT_USAGE
+    return status if isinstance(status, int) else 0
+
+
+def fail(message: str, status: int) -> int:
+    """Print a message on stderr; return the exit status."""
+    print(f"theseus-kit: {message}", file=sys.stderr)
+    return status
+
+
+def _with_causes(error: BaseException) -> str:
+    """The error, and what caused it, a line each."""
+    lines = [str(error)]
+    cause = error.__cause__
+    while cause is not None:
+        lines.append(f"  caused by {type(cause).__name__}: {cause}")
+        cause = cause.__cause__
+    return "\n".join(lines)
+
+
+def _guest_error(error: GuestError) -> str:
+    lines = [str(error)]
+    if isinstance(error, GuestKilled):
+        for number, entry in enumerate(error.backtrace):
+            names = " <- ".join(symbol.display_name for symbol in entry.symbols) or "unknown"
+            lines.append(f"  {number:>3}: {entry.frame.instruction_pointer:#x} {names}")
+    return "\n".join(lines)

@@ -1,0 +1,41 @@
+"""The assembly options every command shares, and how text becomes them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from theseus_kit.assembly import BUNDLED, assemble
+from theseus_kit.errors import UsageError
+from theseus_kit.platform import Platform
+
+PluginsOption = Annotated[
+    str, typer.Option("--plugins", help="Plugins, in order, separated by commas.")
+]
+MachineOption = Annotated[str, typer.Option("--machine", help="The machine to run on: emulated.")]
+OptionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option", metavar="OWNER.NAME=VALUE", help="An option of a plugin or of the machine."
+    ),
+]
+DEFAULT_PLUGINS = ",".join(BUNDLED)
+
+
+def parse_options(texts: list[str]) -> dict[str, dict[str, object]]:
+    """Turn ``region.guard=true`` texts into options by owner. Raises UsageError."""
+    options: dict[str, dict[str, object]] = {}
+    for text in texts:
+        path, equals, value = text.partition("=")
+        owner, dot, name = path.rpartition(".")
+        if not (equals and dot and owner and name):
+            raise UsageError(f"--option {text!r}: write it as OWNER.NAME=VALUE")
+        options.setdefault(owner, {})[name] = value
+    return options
+
+
+def assemble_platform(plugins: str, machine: str, options: list[str] | None) -> Platform:
+    """Assemble what the shared options say."""
+    names = [name.strip() for name in plugins.split(",") if name.strip()]
+    return assemble(names, machine=machine, options=parse_options(options or []))

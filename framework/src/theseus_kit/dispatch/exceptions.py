@@ -1,0 +1,54 @@
+"""What happens on a CPU exception: the hook's answer, then resume, or kill with a backtrace."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from theseus_kit.errors import GuestKilled, PluginError
+from theseus_kit.values.exceptions import ExceptionContext, Kill, Registers, Resume
+from theseus_kit.values.symbols import BacktraceEntry
+
+if TYPE_CHECKING:
+    from pluggy import HookRelay
+
+    from theseus_kit.task import Tasks
+
+BACKTRACE_LIMIT = 256
+"""Frames kept of a backtrace: a stack overflow has hundreds of thousands, all alike."""
+
+
+def capture_backtrace(
+    hooks: HookRelay, tasks: Tasks, registers: Registers
+) -> tuple[BacktraceEntry, ...]:
+    """Walk the current task's stack from a register state and name every frame."""
+    frames = hooks.unwind_frames(registers=registers, stack=tasks.current.stack)
+    return tuple(
+        BacktraceEntry(frame, tuple(hooks.symbolicate(address=frame.lookup_address)))
+        for frame in islice(frames, BACKTRACE_LIMIT)
+    )
+
+
+class ExceptionDispatch:
+    """The machine's exception callback: asks the provider of exception registration."""
+
+    def __init__(self, hooks: HookRelay, tasks: Tasks) -> None:
+        self._hooks = hooks
+        self._tasks = tasks
+
+    def __call__(self, context: ExceptionContext) -> None:
+        outcome = self._hooks.exception_dispatch(task=self._tasks.current, context=context)
+        if isinstance(outcome, Resume):
+            return
+        if not isinstance(outcome, Kill):
+            raise PluginError(
+                "of exception-registration",
+                "exception_dispatch",
+                f"answered {outcome!r}, which is neither Resume nor Kill",
+                context=str(context),
+            )
+        raise GuestKilled(
+            outcome.reason,
+            context,
+            capture_backtrace(self._hooks, self._tasks, context.registers),
+        )

@@ -1,0 +1,131 @@
+"""A platform: a machine with the plugins assembled on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from theseus_kit.dispatch.c_calls import CCalls
+from theseus_kit.dispatch.exceptions import ExceptionDispatch, capture_backtrace
+from theseus_kit.dispatch.system_calls import SystemCalls
+from theseus_kit.errors import MachineError
+from theseus_kit.image import Image, Namespace
+from theseus_kit.plugin import Services
+from theseus_kit.task import Tasks
+from theseus_kit.values.symbols import BacktraceEntry
+
+if TYPE_CHECKING:
+    from pluggy import HookRelay
+
+    from theseus_kit.assembly.report import AssemblyReport
+    from theseus_kit.machine.protocol import Machine
+    from theseus_kit.runtime import Runtime
+
+
+class Platform:
+    """A machine with its plugins, made by :func:`theseus_kit.assemble`. Closing it frees all.
+
+    One Python thread at a time may use a platform; :meth:`interrupt` alone may come from others.
+    After the guest was killed the platform is dead: its guest frames were dropped where they
+    stood, whatever they held.
+    """
+
+    def __init__(self, machine: Machine, hooks: HookRelay, report: AssemblyReport) -> None:
+        self.machine = machine
+        self.hooks = hooks
+        self.report = report
+        self.tasks = Tasks(machine)
+        self._c_calls = CCalls(machine, hooks, self.tasks)
+        self.namespace = Namespace(
+            machine=machine, hooks=hooks, tasks=self.tasks, export_function=self._c_calls.export
+        )
+        self.services = Services(machine, hooks, self.tasks, self.namespace)
+        self.system_calls = SystemCalls(self.hooks, self.tasks)
+        self._runtime: Runtime | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Gather what the plugins offer and make the main task. Called once, by assembly."""
+        self.machine.set_handlers(ExceptionDispatch(self.hooks, self.tasks), self.system_calls)
+        for name, offered in _offers(self.hooks.c_symbols):
+            for symbol in offered:
+                self.namespace.provide(name, symbol)
+        for name, offered in _offers(self.hooks.system_calls):
+            for system_call in offered:
+                self.system_calls.provide(name, system_call)
+        self.tasks.start_main(self.hooks)
+
+    def load(self, path: str | Path, *, strict: bool = False) -> Image:
+        """Load an ELF shared object from the host and run its constructors.
+
+        With ``strict`` an imported symbol that nobody provides is an ImageError; without, calling
+        it raises MissingSymbolError.
+        """
+        return self.namespace.load(path, strict=strict)
+
+    def boot(self, wasmtime: str | Path | None = None, *, strict: bool = False) -> Runtime:
+        """Load the Wasmtime library, once, and return the runtime.
+
+        ``wasmtime`` is the directory of another wasmtime package than the installed one.
+        """
+        if self._runtime is None:
+            from theseus_kit.runtime import Runtime
+
+            self._runtime = Runtime(self, wasmtime, strict=strict)
+        elif wasmtime is not None:
+            raise MachineError("this platform has booted already: assemble another one")
+        return self._runtime
+
+    @property
+    def wasmtime(self) -> ModuleType:
+        """wasmtime-py's own API, bound to the guest library; boots if need be."""
+        return self.boot().wasmtime
+
+    def prepare(self, store: Any, function: Any) -> Callable[..., Any]:
+        """Return a callable that takes and returns plain numbers; see :meth:`Runtime.prepare`."""
+        return self.boot().prepare(store, function)
+
+    def backtrace(self) -> tuple[BacktraceEntry, ...]:
+        """Where the guest is, innermost frame first, at any moment Python holds control."""
+        return capture_backtrace(self.hooks, self.tasks, self.machine.registers())
+
+    def interrupt(self) -> None:
+        """Stop the guest code that is running: its caller gets GuestInterrupted."""
+        self.machine.interrupt()
+
+    def close(self) -> None:
+        """Give everything back to the host. Closing twice is nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.hooks.platform_closed()
+        finally:
+            self.machine.close()
+
+    def __enter__(self) -> Platform:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        plugins = ",".join(dict.fromkeys(p.plugin for p in self.report.providers))
+        return f"<Platform {self.report.machine} of {plugins}>"
+
+
+def _offers(hook: Any) -> list[tuple[str, Any]]:
+    """Call an open hook plugin by plugin, in the assembly's order, keeping who said what."""
+    implementations = [
+        implementation
+        for implementation in hook.get_hookimpls()
+        if not (implementation.wrapper or implementation.hookwrapper)
+    ]
+    return [(impl.plugin_name, impl.function()) for impl in reversed(implementations)]
