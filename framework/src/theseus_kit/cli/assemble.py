@@ -1,0 +1,112 @@
+"""``theseus-kit assemble``: assemble a platform, show it, run a module on it."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from theseus_kit.cli.options import (
+    DEFAULT_PLUGINS,
+    MachineOption,
+    OptionsOption,
+    PluginsOption,
+    assemble_platform,
+)
+
+if TYPE_CHECKING:
+    from theseus_kit.platform import Platform
+
+EXIT_TRAP = 134
+"""What a shell reports of a process killed by SIGABRT, and what ``wasmtime run`` exits with."""
+
+
+class Compile(str, Enum):
+    """Where a module is compiled."""
+
+    HOST = "host"
+    GUEST = "guest"
+
+
+def assemble_command(
+    module: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODULE [ARGUMENTS]...]",
+            help="A .wat, .wasm or .cwasm file and what it is given.",
+        ),
+    ] = None,
+    plugins: PluginsOption = DEFAULT_PLUGINS,
+    machine: MachineOption = "emulated",
+    option: OptionsOption = None,
+    invoke: Annotated[
+        str | None, typer.Option(help="Call this exported function with the arguments.")
+    ] = None,
+    compile: Annotated[
+        Compile, typer.Option(help="Compile on the host's CPU, cached, or inside the machine.")
+    ] = Compile.HOST,
+    cache: Annotated[
+        Path | None, typer.Option(help="Keep compiled modules here instead of the user's cache.")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no compiled modules.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a library that needs a missing symbol.")
+    ] = False,
+    wasmtime: Annotated[
+        Path | None, typer.Option(help="Directory of another wasmtime package to boot.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not show the assembly.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Without a module: print the report as JSON.")
+    ] = False,
+) -> int:
+    """Assemble a platform, show it on stderr, and run a module on it.
+
+    Options come before the module; everything after it belongs to it. Without a module the
+    assembly is checked against what the Wasmtime library needs.
+    """
+    with assemble_platform(plugins, machine, option) as platform:
+        if not quiet:
+            print(platform.report, file=sys.stderr)
+        if not module:
+            return _report(platform, wasmtime, json)
+        from theseus_kit.cli.run import run_module
+
+        return run_module(
+            platform,
+            module[0],
+            module[1:],
+            invoke=invoke,
+            compile=compile.value,
+            cache=None if no_cache else cache or _default_cache(),
+            strict=strict,
+            wasmtime=wasmtime,
+        )
+
+
+def _default_cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("theseus-kit")
+
+
+def _report(platform: Platform, wasmtime: Path | None, json: bool) -> int:
+    """Say what the library needs that the assembly lacks."""
+    from theseus_kit.cli.needs import summary
+
+    needs = platform.needs(None if wasmtime is None else platform.library_path(wasmtime))
+    if json:
+        import json as json_module
+
+        report = {**platform.report.as_json(), "needs": needs.as_json()}
+        print(json_module.dumps(report, indent=2))
+        return 0
+    print(summary(needs))
+    lacking = [symbol.name for symbol in needs.symbols if symbol.provider is None]
+    lacking += [f"system call {call.name}" for call in needs.system_calls if call.provider is None]
+    if lacking:
+        print("without an answer: " + ", ".join(lacking))
+    return 0
