@@ -12,38 +12,39 @@ Addresses are guest virtual addresses, sizes bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from enum import Enum
-from pathlib import Path as HostPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
-from theseus_kit.values.exceptions import (
-    ExceptionCategory,
-    ExceptionContext,
-    ExceptionHandler,
-    ExceptionOutcome,
-    KillHandler,
-    KillReason,
-    Registers,
-)
-from theseus_kit.values.linkage import CFunction, CObject, SystemCall
-from theseus_kit.values.memory import AddressRange, MapRequest, Protection, Region
-from theseus_kit.values.paths import (
-    DirectoryEntry,
-    FileStatus,
-    Mount,
-    OpenFile,
-    OpenMode,
-    PlatformPath,
-)
-from theseus_kit.values.symbols import Frame, RuntimeCode, Symbol
-from theseus_kit.values.tls import TlsTemplate
+if TYPE_CHECKING:  # annotations are for readers and type checkers; nothing here needs the types
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path as HostPath
 
-if TYPE_CHECKING:
     from theseus_kit.image import Image
     from theseus_kit.task import Task
+    from theseus_kit.values.exceptions import (
+        ExceptionCategory,
+        ExceptionContext,
+        ExceptionHandler,
+        ExceptionOutcome,
+        KillHandler,
+        KillReason,
+        Registers,
+    )
+    from theseus_kit.values.linkage import CFunction, CObject, SystemCall
+    from theseus_kit.values.memory import AddressRange, MapRequest, Protection, Region
+    from theseus_kit.values.paths import (
+        DirectoryEntry,
+        FileStatus,
+        Mount,
+        OpenFile,
+        OpenMode,
+        PlatformPath,
+    )
+    from theseus_kit.values.symbols import Frame, RuntimeCode, Symbol
+    from theseus_kit.values.tls import TlsTemplate
 
 PROJECT = "theseus_kit"
 """pluggy's project name, and the entry point group in which plugins are found."""
@@ -260,7 +261,7 @@ class PathHandling:
         """Take a mount away; files already open stay open. Raises PlatformError (ENOENT)."""
 
     @hookspec(firstresult=True)
-    def path_resolve(self, path: PlatformPath, follow: bool = True) -> PlatformPath:
+    def path_resolve(self, path: PlatformPath, follow: bool) -> PlatformPath:
         """Resolve to an absolute path without ``.``, ``..`` or symbolic links, of what exists.
 
         Raises PlatformError (ENOENT, ENOTDIR, ELOOP, EACCES).
@@ -273,7 +274,7 @@ class PathHandling:
         raise NotImplementedError
 
     @hookspec(firstresult=True)
-    def path_status(self, path: PlatformPath, follow: bool = True) -> FileStatus:
+    def path_status(self, path: PlatformPath, follow: bool) -> FileStatus:
         """Tell what is at a path. Raises PlatformError with the errno stat(2) would give."""
         raise NotImplementedError
 
