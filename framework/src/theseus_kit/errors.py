@@ -1,16 +1,16 @@
 """Every error the kit raises on purpose, and who is meant to mend it.
 
-    TheseusKitError
-    ├── UsageError            the user's: one line that names the thing and the remedy, exit status 2
-    │   ├── AssemblyError     these plugins do not make a platform
-    │   ├── ImageError        this file cannot be loaded
-    │   └── ModuleError       this module, export or argument cannot be run
-    ├── PluginError           the plugin author's: names plugin, hook and values
-    ├── PlatformError         an answer a platform may give: carries the errno that says it in C
-    └── GuestError            what became of guest code
-        ├── GuestKilled       by an exception nobody handled, or at its own wish
-        ├── GuestInterrupted  by somebody outside
-        └── MissingSymbolError it called a function that no plugin provides
+TheseusKitError
+├── UsageError            the user's: one line, the thing and the remedy; exit status 2
+│   ├── AssemblyError     these plugins do not make a platform
+│   ├── ImageError        this file cannot be loaded
+│   └── ModuleError       this module, export or argument cannot be run
+├── PluginError           the plugin author's: names plugin, hook and values
+├── PlatformError         an answer a platform may give: carries the errno that says it in C
+└── GuestError            what became of guest code
+    ├── GuestKilled       by an exception nobody handled, or at its own wish
+    ├── GuestInterrupted  by somebody outside
+    └── MissingSymbolError it called a function that no plugin provides
 """
 
 from __future__ import annotations

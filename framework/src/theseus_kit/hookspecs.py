@@ -217,7 +217,10 @@ class Unwinding:
     @optional
     @hookspec(firstresult=True)
     def unwind_register_tables(self, text: AddressRange, frame_table: int) -> None:
-        """Learn the .eh_frame at ``frame_table`` for run-time code. Raises AlreadyRegisteredError."""
+        """Learn the .eh_frame at ``frame_table`` for run-time code.
+
+        Raises AlreadyRegisteredError.
+        """
 
     @optional
     @hookspec(firstresult=True)

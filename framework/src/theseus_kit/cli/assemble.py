@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +24,7 @@ EXIT_TRAP = 134
 """What a shell reports of a process killed by SIGABRT, and what ``wasmtime run`` exits with."""
 
 
-class Compile(str, Enum):
+class CompileOn(StrEnum):
     """Where a module is compiled."""
 
     HOST = "host"
@@ -45,9 +45,10 @@ def assemble_command(
     invoke: Annotated[
         str | None, typer.Option(help="Call this exported function with the arguments.")
     ] = None,
-    compile: Annotated[
-        Compile, typer.Option(help="Compile on the host's CPU, cached, or inside the machine.")
-    ] = Compile.HOST,
+    compile_on: Annotated[
+        CompileOn,
+        typer.Option("--compile", help="Compile on the host's CPU, cached, or inside the machine."),
+    ] = CompileOn.HOST,
     cache: Annotated[
         Path | None, typer.Option(help="Keep compiled modules here instead of the user's cache.")
     ] = None,
@@ -80,7 +81,7 @@ def assemble_command(
             module[0],
             module[1:],
             invoke=invoke,
-            compile=compile.value,
+            compile_on=compile_on.value,
             cache=None if no_cache else cache or _default_cache(),
             strict=strict,
             wasmtime=wasmtime,

@@ -26,7 +26,7 @@ def run_module(
     arguments: Sequence[str],
     *,
     invoke: str | None,
-    compile: str,
+    compile_on: str,
     cache: Path | None,
     strict: bool,
     wasmtime: Path | None,
@@ -40,7 +40,10 @@ def run_module(
     runtime = platform.boot(wasmtime, strict=strict)
     api = runtime.wasmtime
     loaded = runtime.load_module(
-        path, compile=compile, cache=None if cache is None else CACHE_MOUNT, display_name=module
+        path,
+        compile_on=compile_on,
+        cache=None if cache is None else CACHE_MOUNT,
+        display_name=module,
     )
     store = api.Store(runtime.engine)
     try:
