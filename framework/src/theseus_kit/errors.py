@@ -76,6 +76,12 @@ class UnmappedRegionError(PlatformError):
     errno = errno.ENOMEM
 
 
+class ProtectionDeniedError(PlatformError):
+    """More access than the region's max_protection allows (EACCES, as mprotect(2) says it)."""
+
+    errno = errno.EACCES
+
+
 class AddressInUseError(PlatformError):
     """The exact address asked for is taken (EEXIST, as MAP_FIXED_NOREPLACE says it)."""
 

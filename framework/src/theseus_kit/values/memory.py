@@ -136,6 +136,12 @@ class MapRequest:
     backing: Backing = ZeroBacking()
     label: str = ""
     """What the region is for, shown to people: ``stack of main``, ``libwasmtime.so``."""
+    max_protection: Protection = Protection.READ_WRITE_EXECUTE
+    """The most a later change of protection may allow."""
+    guard: bool = False
+    """The region is there to fault when it is touched; its protection must be NONE."""
+    shared: bool = False
+    """Asked for with MAP_SHARED. One address space is all there is, so only queries tell."""
 
 
 @dataclass(frozen=True, slots=True)
