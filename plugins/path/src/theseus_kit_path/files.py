@@ -12,7 +12,6 @@ import stat
 from collections.abc import Callable
 
 from theseus_kit.values.paths import FileKind, FileStatus
-
 from theseus_kit_path.host_errors import host_errors, path_error
 
 _WHOLE_FILE_STEP = 1 << 20

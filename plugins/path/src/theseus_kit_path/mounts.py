@@ -21,7 +21,6 @@ from pathlib import Path as HostPath
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.values.paths import Mount
-
 from theseus_kit_path.host_errors import host_errors, path_error
 from theseus_kit_path.posix_path import ROOT, Path
 

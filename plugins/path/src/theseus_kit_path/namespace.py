@@ -17,7 +17,6 @@ import stat
 from collections.abc import Sequence
 
 from theseus_kit.values.paths import DirectoryEntry, FileKind, FileStatus, Mount, OpenMode
-
 from theseus_kit_path.files import Directory, HostFile, status_of
 from theseus_kit_path.host_errors import host_errors, path_error
 from theseus_kit_path.mounts import DirectoryMount, FileMount, MountNode, MountTable

@@ -17,7 +17,6 @@ from theseus_kit.values.paths import (
     OpenMode,
     PlatformPath,
 )
-
 from theseus_kit_path.namespace import Namespace
 from theseus_kit_path.posix_path import Path
 

@@ -16,7 +16,6 @@ import os
 from types import TracebackType
 
 from theseus_kit.errors import PlatformError
-
 from theseus_kit_path.host_errors import path_error
 from theseus_kit_path.mounts import WALK, DirectoryMount, FileMount, MountNode
 
