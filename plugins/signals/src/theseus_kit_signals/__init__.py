@@ -1,1 +1,5 @@
+"""Exception registration for theseus-kit, with the semantics of Theseus."""
 
+from theseus_kit_signals.plugin import SignalsPlugin
+
+__all__ = ["SignalsPlugin"]
