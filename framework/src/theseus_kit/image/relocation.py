@@ -1,0 +1,335 @@
+"""Relocations: what a loader writes into an image so that it runs at its address.
+
+Almost all relocations of a large library only add the load bias; those go in bulk, by casts over
+the mapped memory. The others need a symbol. What can be written only later is handed back: the
+thread-local ones until the image's TLS module has a number, and what a resolver function computes
+(IRELATIVE, STT_GNU_IFUNC) until guest code of the image can run.
+
+Letters as in the psABI: A the addend, B the load bias, S the symbol's address, P the place.
+Source: System V ABI, AMD64 supplement, table 4.9; ELF gABI, "Relative Relocation Table" (RELR);
+"ELF Handling For Thread-Local Storage" and "TLSDESC" for the thread-local ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from struct import iter_unpack
+from typing import NamedTuple
+
+from theseus_kit.image.dynamic import (
+    DT_JMPREL,
+    DT_PLTRELSZ,
+    DT_RELA,
+    DT_RELACOUNT,
+    DT_RELASZ,
+    DT_RELR,
+    DT_RELRSZ,
+    Dynamic,
+)
+from theseus_kit.image.segment_reader import SegmentReader
+from theseus_kit.image.symbols import ElfSymbol, SymbolTable
+
+R_64, R_PC32, R_COPY, R_GLOB_DAT, R_JUMP_SLOT, R_RELATIVE = 1, 2, 5, 6, 7, 8
+R_32, R_32S, R_DTPMOD64, R_DTPOFF64, R_TPOFF64 = 10, 11, 16, 17, 18
+R_TPOFF32, R_PC64, R_SIZE32, R_SIZE64 = 23, 24, 32, 33
+R_TLSDESC, R_IRELATIVE, R_RELATIVE64 = 36, 37, 38
+R_NONE = 0
+
+THREAD_LOCAL_TYPES = frozenset({R_DTPMOD64, R_DTPOFF64, R_TPOFF64, R_TPOFF32, R_TLSDESC})
+STATIC_TLS_TYPES = frozenset({R_TPOFF64, R_TPOFF32, R_TLSDESC})
+
+_ENTRY_SIZE = 24
+_MASK = (1 << 64) - 1
+_ALIGNED_LOW_BYTES = bytes(range(0, 256, 8))
+
+
+class Target(NamedTuple):
+    """A run of writable image memory: addresses [start, end), and its bytes."""
+
+    start: int
+    end: int
+    view: memoryview
+
+
+class Relocation(NamedTuple):
+    """One entry of a relocation table."""
+
+    place: int
+    type: int
+    symbol: int
+    addend: int
+
+
+class Definition(NamedTuple):
+    """What a reference is bound to."""
+
+    address: int
+    """Where it is; 0 for a weak reference that nothing answers. Of a thread-local variable, its
+    offset in its module's block."""
+    size: int = 0
+    is_resolver: bool = False
+    """``address`` is a function that, once called, returns the real address."""
+    tls_module: int | None = None
+
+
+class Resolved(NamedTuple):
+    """A place that gets the result of a resolver function, with an addend."""
+
+    place: int
+    resolver: int
+    addend: int
+
+
+Bind = Callable[[ElfSymbol, str | None], Definition]
+"""Answers a reference, by symbol and version; always with something that can be written."""
+
+
+class Relocator:
+    """Relocates one mapped image. Each step raises ImageError for what the image got wrong."""
+
+    def __init__(
+        self,
+        reader: SegmentReader,
+        dynamic: Dynamic,
+        symbols: SymbolTable,
+        targets: Sequence[Target],
+        bias: int,
+        bind: Bind,
+    ) -> None:
+        self._reader = reader
+        self._dynamic = dynamic
+        self._symbols = symbols
+        self._targets = targets
+        self._bias = bias
+        self._bind = bind
+        self._bound: dict[int, Definition] = {}
+        self.resolved: list[Resolved] = []
+        """Left to be written by :meth:`write_resolved`, in order."""
+        self.thread_local: list[Relocation] = []
+        """Left to be written by :meth:`apply_thread_local`."""
+
+    def apply(self) -> None:
+        """Write everything that can be written before any guest code runs."""
+        self._apply_relr()
+        relative, others = split_tables(self._reader, self._dynamic)
+        if relative:
+            self._apply_relative(relative)
+        for place, kind, symbol, addend in others:
+            self._apply_one(Relocation(place, kind, symbol, addend))
+
+    def apply_thread_local(
+        self, own_module: int | None, static_offset: Callable[[int], int], descriptor: int
+    ) -> None:
+        """Write the thread-local relocations.
+
+        ``static_offset`` tells a module's offset from the thread pointer; ``descriptor`` is the
+        address of the function that TLS descriptors call.
+        """
+        for relocation in self.thread_local:
+            place, kind, _, addend = relocation
+            module, offset = self._thread_local_variable(relocation, own_module)
+            offset += addend
+            if kind == R_DTPMOD64:
+                self._store(place, module)
+            elif kind == R_DTPOFF64:
+                self._store(place, offset)
+            elif kind == R_TPOFF64:
+                self._store(place, static_offset(module) + offset)
+            elif kind == R_TPOFF32:
+                self._store_32(relocation, static_offset(module) + offset, signed=True)
+            else:
+                self._store(place, descriptor)
+                self._store(place + 8, static_offset(module) + offset)
+
+    def write_resolved(self, call: Callable[[int], int]) -> None:
+        """Call the resolver functions and write what they return."""
+        for place, resolver, addend in self.resolved:
+            self._store(place, call(resolver) + addend)
+
+    def _apply_relative(self, table: memoryview) -> None:
+        words = table.cast("Q")
+        offsets = words[0::3].tolist()
+        addends = words[2::3].tolist()
+        bias, mask = self._bias, _MASK
+        if bytes(table[::_ENTRY_SIZE]).translate(None, _ALIGNED_LOW_BYTES):
+            for place, addend in zip(offsets, addends, strict=True):
+                self._store(place, bias + addend)
+            return
+        lowest, highest = min(offsets), max(offsets) + 8
+        left = len(offsets)
+        for target in self._targets:
+            start, end = target.start + 7 & -8, target.end & -8
+            if start >= end:
+                continue
+            memory = target.view[start - target.start : end - target.start].cast("Q")
+            if start <= lowest and highest <= end:
+                for place, addend in zip(offsets, addends, strict=True):
+                    memory[place - start >> 3] = bias + addend & mask
+                return
+            for place, addend in zip(offsets, addends, strict=True):
+                if start <= place < end:
+                    memory[place - start >> 3] = bias + addend & mask
+                    left -= 1
+        if left:
+            self._reader.fail(f"{left} of its relocations lie outside its writable segments")
+
+    def _apply_relr(self) -> None:
+        """Add the bias to the words a DT_RELR table names.
+
+        An even entry is the address of a word; an odd one is a bitmap, bit 1 up, of the 63 words
+        that follow.
+        """
+        size = self._dynamic.get(DT_RELRSZ)
+        if DT_RELR not in self._dynamic or not size:
+            return
+        table = self._reader.window(self._dynamic.get(DT_RELR), size & -8, "its RELR table")
+        following: int | None = None
+        for (entry,) in iter_unpack("<Q", table):
+            if not entry & 1:
+                self._add_bias(entry)
+                following = entry + 8
+                continue
+            if following is None:
+                self._reader.fail("its RELR table starts with a bitmap")
+            bits, place = entry >> 1, following
+            while bits:
+                if bits & 1:
+                    self._add_bias(place)
+                bits >>= 1
+                place += 8
+            following += 63 * 8
+
+    def _add_bias(self, place: int) -> None:
+        word = self._memory(place, 8)
+        word[:] = ((int.from_bytes(word, "little") + self._bias) & _MASK).to_bytes(8, "little")
+
+    def _apply_one(self, relocation: Relocation) -> None:
+        place, kind, index, addend = relocation
+        if kind in (R_RELATIVE, R_RELATIVE64):
+            self._store(place, self._bias + addend)
+        elif kind in THREAD_LOCAL_TYPES:
+            self.thread_local.append(relocation)
+        elif kind == R_IRELATIVE:
+            self._memory(place, 8)
+            self.resolved.append(Resolved(place, self._bias + addend & _MASK, 0))
+        elif kind in _SYMBOLIC_TYPES:
+            self._apply_symbolic(relocation, self._definition(index))
+        elif kind == R_COPY:
+            name = self._symbols[index].name
+            self._reader.fail(
+                f"copies the variable {name} into itself (R_X86_64_COPY), as executables do; "
+                "build it as a shared object"
+            )
+        elif kind != R_NONE:
+            self._reader.fail(f"has a relocation of unknown type {kind} at {place:#x}")
+
+    def _apply_symbolic(self, relocation: Relocation, definition: Definition) -> None:
+        place, kind, index, addend = relocation
+        if definition.tls_module is not None:
+            name = self._symbols[index].name
+            self._reader.fail(f"refers to the thread-local variable {name} as to a global one")
+        if kind in (R_GLOB_DAT, R_JUMP_SLOT):
+            addend = 0
+        if definition.is_resolver:
+            if kind not in (R_64, R_GLOB_DAT, R_JUMP_SLOT):
+                name = self._symbols[index].name
+                self._reader.fail(f"has a relocation of type {kind} against the resolver of {name}")
+            self._memory(place, 8)
+            self.resolved.append(Resolved(place, definition.address, addend))
+            return
+        value = definition.address + addend
+        if kind in (R_64, R_GLOB_DAT, R_JUMP_SLOT):
+            self._store(place, value)
+        elif kind == R_PC64:
+            self._store(place, value - self._bias - place)
+        elif kind == R_PC32:
+            self._store_32(relocation, value - self._bias - place, signed=True)
+        elif kind == R_SIZE64:
+            self._store(place, definition.size + addend)
+        elif kind == R_SIZE32:
+            self._store_32(relocation, definition.size + addend, signed=False)
+        else:
+            self._store_32(relocation, value, signed=kind == R_32S)
+
+    def _definition(self, index: int) -> Definition:
+        definition = self._bound.get(index)
+        if definition is None:
+            symbol = self._symbols[index]
+            if index == 0:
+                definition = Definition(0)
+            else:
+                definition = self._bind(symbol, self._symbols.versions.name(index))
+            self._bound[index] = definition
+        return definition
+
+    def _thread_local_variable(
+        self, relocation: Relocation, own_module: int | None
+    ) -> tuple[int, int]:
+        """The module and the offset in its block that a thread-local relocation means."""
+        if relocation.symbol:
+            definition = self._definition(relocation.symbol)
+            if definition.tls_module is None:
+                name = self._symbols[relocation.symbol].name
+                self._reader.fail(
+                    f"needs the thread-local variable {name}, which no loaded image defines"
+                )
+            return definition.tls_module, definition.address
+        if own_module is None:
+            self._reader.fail("has thread-local relocations, but no thread-local segment")
+        return own_module, 0
+
+    def _store(self, place: int, value: int) -> None:
+        self._memory(place, 8)[:] = (value & _MASK).to_bytes(8, "little")
+
+    def _store_32(self, relocation: Relocation, value: int, *, signed: bool) -> None:
+        low, high = (-(1 << 31), 1 << 31) if signed else (0, 1 << 32)
+        if not low <= value < high:
+            name = self._symbols[relocation.symbol].name
+            self._reader.fail(
+                f"has a 32-bit relocation of type {relocation.type} against {name or 'itself'} "
+                f"at {relocation.place:#x} that cannot reach; compile it with -fPIC"
+            )
+        data = value.to_bytes(4, "little", signed=signed)
+        self._memory(relocation.place, 4)[:] = data
+
+    def _memory(self, place: int, size: int) -> memoryview:
+        for target in self._targets:
+            if target.start <= place and place + size <= target.end:
+                return target.view[place - target.start :][:size]
+        return self._reader.fail(f"a relocation at {place:#x} lies outside its writable segments")
+
+
+_SYMBOLIC_TYPES = frozenset(
+    {R_64, R_GLOB_DAT, R_JUMP_SLOT, R_PC32, R_PC64, R_32, R_32S, R_SIZE32, R_SIZE64}
+)
+
+
+def split_tables(
+    reader: SegmentReader, dynamic: Dynamic
+) -> tuple[memoryview | None, list[tuple[int, int, int, int]]]:
+    """The relocation tables of an image, apart: RELATIVE entries as they lie there, and the rest.
+
+    The rest are (place, type, symbol, addend). The RELATIVE ones are those that DT_RELACOUNT
+    promises at the table's start; entries that break the promise are among the rest.
+    """
+    relative: memoryview | None = None
+    others: list[tuple[int, int, int, int]] = []
+    for table_tag, size_tag in ((DT_RELA, DT_RELASZ), (DT_JMPREL, DT_PLTRELSZ)):
+        size = dynamic.get(size_tag)
+        if table_tag not in dynamic or not size:
+            continue
+        size -= size % _ENTRY_SIZE
+        table = reader.window(dynamic.get(table_tag), size, "a relocation table")
+        start = 0
+        if table_tag == DT_RELA:
+            start = min(dynamic.get(DT_RELACOUNT), size // _ENTRY_SIZE) * _ENTRY_SIZE
+            infos = table[:start].cast("Q")[1::3].tolist()
+            if infos.count(R_RELATIVE) == len(infos):
+                relative = table[:start]
+            else:
+                start = 0
+        others += [
+            (place, info & 0xFFFFFFFF, info >> 32, addend)
+            for place, info, addend in iter_unpack("<QQq", table[start:])
+        ]
+    return relative, others
