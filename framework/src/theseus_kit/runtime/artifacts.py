@@ -1,0 +1,182 @@
+"""From a module's file to a ``Module``: read, compile on the host or in the guest, keep the result.
+
+A module compiles fastest on the host's own CPU, for the processor features the machine has; what
+comes out is deserialised in the guest, and cached. The host's compiler is that of the same wheel:
+artifacts of another version are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from theseus_kit.errors import ModuleError, PlatformError
+from theseus_kit.runtime.cache import ArtifactCache, digest, read_file
+from theseus_kit.runtime.package import PrivatePackage
+from theseus_kit.runtime.wheel import Wheel, find_wheel
+
+if TYPE_CHECKING:
+    from pluggy import HookRelay
+
+TARGET = "x86_64-unknown-linux-gnu"
+"""What the guest is, whatever the host is."""
+
+CompileOn: TypeAlias = Literal["host", "guest"]
+
+Settings: TypeAlias = Mapping[str, bool | int | str]
+"""Properties of wasmtime-py's ``Config`` by name: ``{"consume_fuel": True}``."""
+
+_BINARY, _COMPONENT = b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"
+_ELF = b"\x7fELF"
+_TEXT_START = re.compile(rb"(?:\s|;;[^\n]*(?:\n|$)|\(;.*?;\))*\(", re.DOTALL)
+_TEXT_POSITION = re.compile(r"\s*--> <anon>:(\d+):(\d+)")
+
+
+class ModuleLoader:
+    """Makes modules for one runtime. ``wasmtime`` is the guest's API."""
+
+    def __init__(
+        self, hooks: HookRelay, wheel: Wheel, wasmtime: ModuleType, cpu_features: tuple[str, ...]
+    ) -> None:
+        self._hooks = hooks
+        self._wheel = wheel
+        self._wasmtime: Any = wasmtime
+        self._cpu_features = cpu_features
+        self._host: Any = None
+
+    def load(
+        self,
+        path: str,
+        engine: Any,
+        *,
+        settings: Settings,
+        compile_on: CompileOn,
+        cache: str | None,
+        name: str,
+    ) -> Any:
+        """Return the module in the file at a platform path; see :meth:`Runtime.load_module`."""
+        content = self._read(path, name)
+        try:
+            if content.startswith(_ELF):
+                return self._wasmtime.Module.deserialize(engine, content)
+            if compile_on == "guest" or self._host_compiler() is None:
+                binary = self._binary(content, name, self._wasmtime)
+                return self._wasmtime.Module(engine, binary)
+            return self._compile_on_host(content, engine, settings, cache, name)
+        except self._wasmtime.WasmtimeError as error:
+            raise ModuleError(f"{name}: {one_line(str(error))}") from error
+
+    def _compile_on_host(
+        self, content: bytes, engine: Any, settings: Settings, cache: str | None, name: str
+    ) -> Any:
+        if cache is None:
+            return self._wasmtime.Module.deserialize(engine, self.compile(content, settings, name))
+        artifacts = ArtifactCache(self._hooks, cache)
+        identity = self._identity(content, settings)
+        artifact = artifacts.load(identity)
+        if artifact is not None:
+            try:
+                return self._wasmtime.Module.deserialize(engine, artifact)
+            except self._wasmtime.WasmtimeError:
+                # Whole, and of this very identity, and still refused: made by a library that
+                # differs from this one in something the identity does not know.
+                artifact = None
+        artifact = self.compile(content, settings, name)
+        artifacts.store(identity, artifact)
+        return self._wasmtime.Module.deserialize(engine, artifact)
+
+    def compile(self, content: bytes, settings: Settings, name: str) -> bytes:
+        """Compile a module's text or binary on the host; return the artifact.
+
+        Raises ModuleError with Wasmtime's own message.
+        """
+        host = self._host_compiler()
+        binary = self._binary(content, name, host)
+        try:
+            config = host.Config()
+            config.target = TARGET
+            for feature in self._cpu_features:
+                config.cranelift_flag_enable(feature)
+            configure(config, settings)
+            return bytes(host.Module(host.Engine(config), binary).serialize())
+        except host.WasmtimeError as error:
+            raise ModuleError(f"{name}: {one_line(str(error))}") from error
+
+    def _host_compiler(self) -> Any:
+        """Return the API of the same wheel's host library, None if it has none for this host."""
+        if self._host is None:
+            try:
+                self._host = _host_package(self._wheel)
+            except (ImportError, OSError, RuntimeError):
+                self._host = False  # another processor or system: the guest compiles for itself
+        return self._host or None
+
+    def _binary(self, content: bytes, name: str, wasmtime: Any) -> bytes:
+        if content.startswith(_COMPONENT):
+            raise ModuleError(f"{name}: is a component, not a module")
+        if content.startswith(_BINARY[:4]):
+            return content
+        if not content:
+            raise ModuleError(f"{name}: is empty")
+        if not _TEXT_START.match(content):
+            raise ModuleError(
+                f"{name}: is no WebAssembly module: neither binary, text nor precompiled"
+            )
+        try:
+            return bytes(wasmtime.wat2wasm(content))
+        except wasmtime.WasmtimeError as error:
+            raise ModuleError(_text_error(str(error), name)) from error
+
+    def _identity(self, content: bytes, settings: Settings) -> str:
+        chosen = sorted(f"{name}={value!r}" for name, value in settings.items())
+        return "\n".join(
+            (
+                f"wasmtime {self._wheel.version}",
+                f"target {TARGET}",
+                f"features {' '.join(sorted(self._cpu_features))}",
+                f"settings {' '.join(chosen)}",
+                f"module {digest(content).hex()}",
+            )
+        )
+
+    def _read(self, path: str, name: str) -> bytes:
+        try:
+            return read_file(self._hooks, self._hooks.path_parse(text=path))
+        except PlatformError as error:
+            import os
+
+            raise ModuleError(f"{name}: cannot be read: {os.strerror(error.errno)}") from error
+
+
+def configure(config: Any, settings: Settings) -> None:
+    """Set properties of a ``Config`` by name. Raises ModuleError for one it does not have."""
+    for name, value in settings.items():
+        if not isinstance(getattr(type(config), name, None), property):
+            raise ModuleError(f"Wasmtime's Config has no setting {name!r}")
+        setattr(config, name, value)
+
+
+def one_line(message: str) -> str:
+    """Join the lines of a Wasmtime error, "Caused by:" and all, into one."""
+    lines = [line.strip() for line in message.splitlines()]
+    return ": ".join(line for line in lines if line and line != "Caused by:")
+
+
+def _text_error(message: str, name: str) -> str:
+    """Put the position that wat2wasm draws below its message in front of it, as compilers do."""
+    position = _TEXT_POSITION.search(message)
+    if position is None:
+        return f"{name}: {one_line(message)}"
+    line, column = position.groups()
+    return f"{name}:{line}:{column}: {one_line(message[: position.start()])}"
+
+
+def _host_package(wheel: Wheel) -> ModuleType:
+    installed = find_wheel()
+    if installed.package == wheel.package:
+        import wasmtime
+
+        return wasmtime
+    return PrivatePackage("wasmtime", wheel.package).load()

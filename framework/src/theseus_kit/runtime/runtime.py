@@ -1,0 +1,133 @@
+"""Wasmtime running on a platform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from theseus_kit.runtime.artifacts import CompileOn, ModuleLoader, Settings, configure
+from theseus_kit.runtime.callbacks import FunctionTypes
+from theseus_kit.runtime.guest_ctypes import guest_ctypes, guest_platform, guest_sys
+from theseus_kit.runtime.library import GuestLibrary
+from theseus_kit.runtime.package import PrivatePackage
+from theseus_kit.runtime.prepared import Preparer
+from theseus_kit.runtime.wheel import find_wheel
+
+if TYPE_CHECKING:
+    from theseus_kit.platform import Platform
+
+
+class Runtime:
+    """The Wasmtime library loaded into a platform, and wasmtime-py's API bound to it.
+
+    Made by :meth:`Platform.boot`. Objects of one runtime mean nothing to another, nor to the
+    ordinary ``wasmtime`` package, which may be used beside it.
+    """
+
+    def __init__(
+        self, platform: Platform, wasmtime: str | Path | None = None, *, strict: bool = False
+    ) -> None:
+        """Load the library of a wheel, the installed one by default. Raises ImageError."""
+        self.wheel = find_wheel(wasmtime)
+        """Where the library and its bindings come from."""
+        self.image = platform.load(self.wheel.library, strict=strict)
+        """The library, as loaded."""
+        machine = platform.machine
+        self._library = GuestLibrary(
+            machine, platform.hooks, self.image.name, self.image.symbols.__getitem__
+        )
+        functions = FunctionTypes(
+            lambda function, arity, name: machine.export(function, arity, reenters=True, name=name),
+            self._library.function_at,
+        )
+        self._package = PrivatePackage(
+            "wasmtime",
+            self.wheel.package,
+            {
+                "ctypes": guest_ctypes(self._library, functions),
+                "platform": guest_platform(),
+                "sys": guest_sys(),
+            },
+        )
+        self.wasmtime: ModuleType = self._package.load()
+        """wasmtime-py's public API: ``Config, Engine, Store, Module, Linker, Func …``."""
+        self._engines: dict[tuple[tuple[str, Any], ...], Any] = {}
+        self._modules = ModuleLoader(
+            platform.hooks, self.wheel, self.wasmtime, machine.cpu_features
+        )
+        self._preparer = Preparer(machine, self._library, self._package)
+
+    def load_submodule(self, name: str) -> ModuleType:
+        """Return a module of the API by its ordinary name, such as ``wasmtime.component``.
+
+        Raises ModuleNotFoundError.
+        """
+        return self._package.load(name)
+
+    @property
+    def engine(self) -> Any:
+        """The engine with Wasmtime's default settings, made at its first use."""
+        return self.engine_with({})
+
+    def engine_with(self, settings: Settings) -> Any:
+        """Return the engine with these settings; equal settings get the same engine.
+
+        Raises ModuleError for a setting that ``Config`` does not have.
+        """
+        key = tuple(sorted(settings.items()))
+        engine = self._engines.get(key)
+        if engine is None:
+            config = self.wasmtime.Config()
+            configure(config, settings)
+            engine = self._engines[key] = self.wasmtime.Engine(config)
+        return engine
+
+    def load_module(
+        self,
+        path: str,
+        *,
+        settings: Settings | None = None,
+        compile_on: CompileOn = "host",
+        cache: str | None = None,
+        display_name: str | None = None,
+    ) -> Any:
+        """Return the ``Module`` in a file of the platform's namespace, for :meth:`engine_with`.
+
+        The file is WebAssembly text or binary, or an artifact that Wasmtime compiled before.
+        ``cache`` is a platform directory where artifacts compiled on the host are kept; one that
+        cannot be used is no error. ``display_name`` is what messages call the file. Raises
+        ModuleError, one line, with Wasmtime's own message where it refuses the module.
+        """
+        chosen = settings or {}
+        return self._modules.load(
+            path,
+            self.engine_with(chosen),
+            settings=chosen,
+            compile_on=compile_on,
+            cache=cache,
+            name=display_name or path,
+        )
+
+    def prepare(self, store: Any, function: Any) -> Callable[..., Any]:
+        """Return a callable that calls a wasm function with plain numbers, as fast as can be.
+
+        See :meth:`Preparer.prepare`. Raises ModuleError for a function that takes references.
+        """
+        return self._preparer.prepare(store, function)
+
+    def prepare_host_function(self, store: Any, kind: Any, function: Callable[..., Any]) -> Any:
+        """Return a ``Func`` of a ``FuncType`` that calls Python with plain numbers.
+
+        See :meth:`Preparer.prepare_host_function`. Raises ModuleError for a type with references.
+        """
+        return self._preparer.prepare_host_function(store, kind, function)
+
+    def close(self) -> None:
+        """Let go of the guest: finalisers of the API's objects become nothing from here on."""
+        self._engines.clear()
+        self._library.close()
+
+    def __repr__(self) -> str:
+        return f"<Runtime wasmtime {self.wheel.version} at {self.image.base:#x}>"
