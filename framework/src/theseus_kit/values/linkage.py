@@ -34,8 +34,10 @@ class CFunction:
     reenters: bool = False
     """``body`` may call guest code (qsort), or switch tasks (it blocks). Costs about twice as much
     for each call on the emulated machine."""
-    machine_code: bytes | None = field(default=None, repr=False)
-    """Position-independent x86-64 code that does the same; bound instead of ``body``."""
+    machine_code: bytes | Callable[[], bytes] | None = field(default=None, repr=False)
+    """Position-independent x86-64 code that does the same; bound instead of ``body``. Where it
+    must know addresses (its data, an export it falls back on) it is a function that makes it,
+    called when an image first imports the symbol."""
     assembly: str = field(default="", repr=False)
     """The source of ``machine_code``, for people and for the test that compares the two."""
 

@@ -1,0 +1,298 @@
+"""What happens when guest code calls a C function that a plugin serves.
+
+::
+
+    guest: call malloc
+      → the machine's way out → trampoline(rdi) → body(size) → rax
+                                    │ PlatformError → errno, and the result that says so
+                                    │ any other error → PluginError, which ends the call
+
+A trampoline decodes the integer registers to the C types of the prototype, calls the body and
+turns its errors into what the function's convention says. It is generated as Python source, once
+for each *shape* (the types of a prototype, not its names): a function of unsigned 64-bit
+arguments then costs one plain Python call and nothing else. Prototypes are parsed and trampolines
+made at a function's first call: most imports of an image are never called.
+
+Which function answers a name is the namespace's business, system calls are
+:mod:`theseus_kit.dispatch.system_calls`'s.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from theseus_kit.dispatch.prototype import Argument, CType, Prototype, parse_prototype
+from theseus_kit.errors import GuestKilled, PlatformError, PluginError, TheseusKitError
+from theseus_kit.values.exceptions import Panicked
+from theseus_kit.values.linkage import CFunction, ErrorConvention
+
+if TYPE_CHECKING:
+    from pluggy import HookRelay
+
+    from theseus_kit.machine.protocol import HostFunction, Machine
+    from theseus_kit.task import Tasks
+
+MASK = (1 << 64) - 1
+_REGISTER_ARGUMENTS = 6
+
+_DOUBLE = struct.Struct("<d")
+_SINGLE = struct.Struct("<f")
+
+ErrorAnswer = Callable[[PlatformError], int]
+"""Turns a platform's no into a result; may raise."""
+
+
+class Shape(NamedTuple):
+    """What a trampoline depends on: the types of a prototype, in order."""
+
+    result: tuple[str, int, bool]
+    arguments: tuple[tuple[str, int, bool], ...]
+
+
+def shape_of(prototype: Prototype) -> Shape:
+    return Shape(_type_key(prototype.result), tuple(_type_key(a.type) for a in prototype.arguments))
+
+
+def _type_key(ctype: CType) -> tuple[str, int, bool]:
+    if ctype.kind == "pointer":
+        return ("integer", 8, False)
+    if ctype.kind == "integer" and ctype.text in ("bool", "_Bool"):
+        return ("bool", 1, False)
+    return (ctype.kind, ctype.size, ctype.signed)
+
+
+def _decoded(word: str, kind: str, size: int, signed: bool) -> str:
+    """The Python expression that cuts a register to a C type's width and gives it its sign."""
+    if kind == "bool":
+        return f"{word} & 0xff != 0"
+    bits = size * 8
+    cut = word if size == 8 else f"({word} & {(1 << bits) - 1:#x})"
+    if not signed:
+        return cut
+    return f"({cut} ^ {1 << (bits - 1):#x}) - {1 << (bits - 1):#x}"
+
+
+@lru_cache(maxsize=512)
+def trampoline_maker(shape: Shape) -> tuple[Callable[..., HostFunction], int]:
+    """Return (maker, arity): ``maker(body, fail, float_argument)`` makes a trampoline.
+
+    The trampoline takes ``arity`` unsigned 64-bit words. ``fail(error, words)`` answers whatever
+    the body raises, or raises itself.
+    """
+    words: list[str] = []
+    passed: list[str] = []
+    floats = 0
+    for kind, size, signed in shape.arguments:
+        if kind == "float":
+            fetch = f"float_argument({floats})"
+            passed.append(fetch if size == 8 else f"single({fetch})")
+            floats += 1
+        else:
+            words.append(f"a{len(words)}")
+            passed.append(_decoded(words[-1], kind, size, signed))
+    call = f"body({', '.join(passed)})"
+    result_kind, result_size, _ = shape.result
+    if result_kind == "void":
+        answer = call
+    elif result_kind == "float":
+        answer = f"{'double' if result_size == 8 else 'float'}_bits({call})"
+    else:
+        # Also the check that the body returned an integer: anything else raises here.
+        answer = f"return_value & {MASK:#x}"
+    lines = [
+        "def make(body, fail, float_argument):",
+        f"    def trampoline({', '.join(words)}):",
+        "        try:",
+    ]
+    if result_kind == "void":
+        lines.append(f"            {answer}")
+    else:
+        lines.append(f"            return {answer.replace('return_value', call)}")
+    lines += [
+        "        except Exception as error:",
+        f"            return fail(error, ({''.join(word + ', ' for word in words)}))",
+        "    return trampoline",
+    ]
+    scope: dict[str, Any] = {
+        "double_bits": _double_bits,
+        "float_bits": _float_bits,
+        "single": _single_of,
+    }
+    exec("\n".join(lines), scope)  # the text is made of fixed pieces and numbers only
+    maker: Callable[..., HostFunction] = scope["make"]
+    return maker, len(words)
+
+
+def _double_bits(value: float) -> int:
+    return int.from_bytes(_DOUBLE.pack(value), "little")
+
+
+def _float_bits(value: float) -> int:
+    return int.from_bytes(_SINGLE.pack(value), "little")
+
+
+def _single_of(low_double: float) -> float:
+    """The float in the low four bytes of a register that was read as a double."""
+    value: float = _SINGLE.unpack_from(_DOUBLE.pack(low_double))[0]
+    return value
+
+
+def provider_of(function: CFunction) -> str:
+    """Name the plugin a function's body belongs to, as well as the body itself can tell."""
+    owner = getattr(function.body, "__self__", None)
+    description = getattr(owner, "description", None)
+    if description is not None:
+        return str(description.name)
+    return str(getattr(function.body, "__module__", None) or type(function.body).__module__)
+
+
+class Failure:
+    """Answers what a body raised; the cold half of every trampoline."""
+
+    __slots__ = ("_answer", "_function", "_plugin", "_prototype")
+
+    def __init__(
+        self, plugin: str, function: CFunction, prototype: Prototype, answer: ErrorAnswer
+    ) -> None:
+        self._plugin = plugin
+        self._function = function
+        self._prototype = prototype
+        self._answer = answer
+
+    def __call__(self, error: Exception, words: tuple[int, ...]) -> int:
+        if isinstance(error, PlatformError):
+            return self._answer(error)
+        if isinstance(error, TheseusKitError):
+            raise error
+        raise self._blame(error, words) from error
+
+    def _blame(self, error: Exception, words: tuple[int, ...]) -> PluginError:
+        traceback = error.__traceback__
+        # The innermost frame is the trampoline's own: the call or the result was what failed.
+        if traceback is not None and traceback.tb_next is None:
+            problem = f"takes or returns what its prototype does not say: {error}"
+        else:
+            problem = f"raised {type(error).__name__}: {error}"
+        values = decoded_arguments(self._prototype.arguments, words)
+        return PluginError(self._plugin, self._function.name, problem, **values)
+
+
+def decoded_arguments(arguments: tuple[Argument, ...], words: tuple[int, ...]) -> dict[str, int]:
+    """The integer arguments by name, as the body got them."""
+    integers = [argument for argument in arguments if argument.type.kind != "float"]
+    values: dict[str, int] = {}
+    for argument, word in zip(integers, words, strict=True):
+        size = argument.type.size
+        value = word & ((1 << size * 8) - 1)
+        if argument.type.signed and value >> (size * 8 - 1):
+            value -= 1 << size * 8
+        values[argument.name] = value
+    return values
+
+
+class CCalls:
+    """The C functions of one platform, as addresses that guest code can call."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        hooks: HookRelay,
+        tasks: Tasks,
+        provider: Callable[[CFunction], str] = provider_of,
+    ) -> None:
+        self._machine = machine
+        self._hooks = hooks
+        self._tasks = tasks
+        self._provider = provider
+
+    def export(self, function: CFunction) -> int:
+        """Return an address that guest code can call to run a function (System V ABI).
+
+        Raises PluginError, now or at the first call, if the prototype cannot be understood.
+        """
+        code = function.machine_code
+        if code is not None:
+            return self._machine.place_code(
+                code if isinstance(code, bytes) else code(), function.name
+            )
+        head, _, arguments = function.prototype.partition("(")
+        if arguments.count(",") >= _REGISTER_ARGUMENTS or "double" in head or "float" in head:
+            return self._export_now(function)
+
+        def first_call(*words: int) -> int | None:
+            trampoline, arity = self._trampoline(function)
+            self._machine.replace_export(address, trampoline, arity)
+            return trampoline(*words[:arity])
+
+        address = self._machine.export(
+            first_call, _REGISTER_ARGUMENTS, reenters=function.reenters, name=function.name
+        )
+        return address
+
+    def _export_now(self, function: CFunction) -> int:
+        trampoline, arity = self._trampoline(function)
+        address = self._machine.export(
+            trampoline, arity, reenters=function.reenters, name=function.name
+        )
+        result = parse_prototype(function.prototype).result
+        if result.kind != "float":
+            return address
+        return self._machine.place_code(float_return_code(address), function.name)
+
+    def _trampoline(self, function: CFunction) -> tuple[HostFunction, int]:
+        plugin = self._provider(function)
+        try:
+            prototype = parse_prototype(function.prototype)
+        except TheseusKitError as error:
+            raise PluginError(plugin, function.name, str(error)) from error
+        maker, arity = trampoline_maker(shape_of(prototype))
+        failure = Failure(plugin, function, prototype, self._answer(function))
+        return maker(function.body, failure, self._machine.float_argument), arity
+
+    def _answer(self, function: CFunction) -> ErrorAnswer:
+        convention = function.on_error
+        if convention is ErrorConvention.NEGATIVE:
+            return negative_errno
+        if convention is ErrorConvention.RESULT:
+            return lambda error: error.errno
+        if convention is ErrorConvention.FATAL:
+            return lambda error: _kill(function, error)
+        result = MASK if convention is ErrorConvention.MINUS_ONE else 0
+        hooks, tasks = self._hooks, self._tasks
+
+        def answer(error: PlatformError) -> int:
+            hooks.errno_set(task=tasks.current, value=error.errno)
+            return result
+
+        return answer
+
+
+def negative_errno(error: PlatformError) -> int:
+    """A system call's way to say no: rax is the negated error number."""
+    return -error.errno & MASK
+
+
+def _kill(function: CFunction, error: PlatformError) -> NoReturn:
+    raise GuestKilled(Panicked(f"{function.name}: {error}")) from error
+
+
+def float_return_code(export: int) -> bytes:
+    """Machine code that calls an export and moves its result to where C returns a double.
+
+    ::
+
+        sub rsp, 8              ; keep the stack 16-byte aligned at the call
+        movabs rax, export
+        call rax
+        movq xmm0, rax
+        add rsp, 8
+        ret
+    """
+    return (
+        bytes.fromhex("4883ec08 48b8")
+        + export.to_bytes(8, "little")
+        + bytes.fromhex("ffd0 66480f6ec0 4883c408 c3")
+    )

@@ -1,0 +1,76 @@
+"""What happens when guest code executes a ``syscall`` instruction.
+
+The machine hands over rax and the six argument registers; the table of the assembly says which
+plugin serves the number, the function's prototype how its arguments are decoded (exactly as for a
+C call, :mod:`theseus_kit.dispatch.c_calls`). Errors are negated error numbers in rax. A number
+that nobody serves answers ENOSYS, as a kernel without it does, and is counted.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from theseus_kit.dispatch.c_calls import MASK, Failure, negative_errno, shape_of, trampoline_maker
+from theseus_kit.dispatch.prototype import parse_prototype
+from theseus_kit.errors import PluginError, TheseusKitError
+
+if TYPE_CHECKING:
+    from theseus_kit.values.linkage import SystemCall
+
+_ENOSYS = -errno.ENOSYS & MASK
+_MOST_ARGUMENTS = 6
+
+
+class SystemCalls:
+    """The system calls of one platform; an instance is the machine's system call callback.
+
+    ``table`` maps a number to the name of the plugin that serves it and the call itself.
+    """
+
+    def __init__(self, table: Mapping[int, tuple[str, SystemCall]]) -> None:
+        self.table = table
+        self.unanswered: Counter[int] = Counter()
+        """How often each number was asked for that no plugin serves."""
+        self._served: dict[int, tuple[Callable[..., int | None], int]] = {}
+
+    def __call__(self, number: int, a0: int, a1: int, a2: int, a3: int, a4: int, a5: int) -> int:
+        """Serve one system call; return rax, unsigned."""
+        served = self._served.get(number)
+        if served is None:
+            served = self._prepare(number)
+            if served is None:
+                return _ENOSYS
+        function, arity = served
+        result = function(*(a0, a1, a2, a3, a4, a5)[:arity])
+        return 0 if result is None else result
+
+    def provider(self, number: int) -> tuple[str, str] | None:
+        """Return (plugin, name of the call) for a number, None if nobody serves it."""
+        entry = self.table.get(number)
+        return None if entry is None else (entry[0], entry[1].name)
+
+    def _prepare(self, number: int) -> tuple[Callable[..., int | None], int] | None:
+        entry = self.table.get(number)
+        if entry is None:
+            self.unanswered[number] += 1
+            return None
+        plugin, call = entry
+        function = call.function
+        try:
+            prototype = parse_prototype(function.prototype)
+        except TheseusKitError as error:
+            raise PluginError(plugin, call.name, str(error)) from error
+        if len(prototype.arguments) > _MOST_ARGUMENTS:
+            raise PluginError(plugin, call.name, "a system call has at most six arguments")
+        maker, arity = trampoline_maker(shape_of(prototype))
+        failure = Failure(plugin, function, prototype, negative_errno)
+        served = (maker(function.body, failure, _no_floats), arity)
+        self._served[number] = served
+        return served
+
+
+def _no_floats(index: int) -> float:
+    raise TypeError("a system call has no floating-point arguments")

@@ -1,0 +1,101 @@
+"""What the headers of the C library share: memory, heap, options, and the other plugins' hooks."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from theseus_kit.errors import PlatformError
+from theseus_kit.plugin import option
+from theseus_kit.values.memory import MapRequest, Protection
+from theseus_kit_tlibc.files import Files
+from theseus_kit_tlibc.heap import Heap
+
+if TYPE_CHECKING:
+    from pluggy import HookRelay
+
+    from theseus_kit.machine.protocol import Machine, Memory
+    from theseus_kit.plugin import Services
+    from theseus_kit.task import Task
+    from theseus_kit.values.paths import PlatformPath
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may set of the C library."""
+
+    environment: str = option(
+        "RUST_BACKTRACE,RUST_LIB_BACKTRACE",
+        help="the guest's environment, comma-separated: NAME=VALUE sets, NAME passes the host's on",
+    )
+    seed: int | None = option(
+        None, help="seed of getrandom(), for runs that repeat; without one the host's randomness"
+    )
+    processors: int = option(1, help="how many processors the guest is told it has")
+
+
+class Library:
+    """One platform's C library state. Nothing here may ask a hook before a task exists."""
+
+    def __init__(self, services: Services, options: Options) -> None:
+        self.services = services
+        self.options = options
+        self.machine: Machine = services.machine
+        self.memory: Memory = services.machine.memory
+        self.files = Files()
+        self._constants: dict[bytes, int] = {}
+
+    @property
+    def hooks(self) -> HookRelay:
+        return self.services.hooks
+
+    @property
+    def task(self) -> Task:
+        """The task whose call is being served."""
+        return self.services.tasks.current
+
+    @cached_property
+    def heap(self) -> Heap:
+        return Heap(self.memory, self.map_pages, self.unmap_pages)
+
+    @cached_property
+    def environment(self) -> dict[bytes, bytes]:
+        """The variables the guest may see."""
+        import os
+
+        chosen: dict[bytes, bytes] = {}
+        for entry in filter(None, self.options.environment.split(",")):
+            name, sets, value = entry.strip().partition("=")
+            if sets:
+                chosen[os.fsencode(name)] = os.fsencode(value)
+            elif name in os.environ:
+                chosen[os.fsencode(name)] = os.fsencode(os.environ[name])
+        return chosen
+
+    def constant(self, data: bytes) -> int:
+        """The guest address of bytes that never change; the same bytes have one address."""
+        address = self._constants.get(data)
+        if address is None:
+            address = self._constants[data] = self.heap.allocate(len(data))
+            self.memory.write(address, data)
+        return address
+
+    def path(self, pathname: int) -> PlatformPath:
+        """The path a C string names, from the root where it is relative."""
+        text = self.memory.read_string(pathname).decode("utf-8", "surrogateescape")
+        if not text:
+            raise PlatformError("an empty path", errno.ENOENT)
+        path: PlatformPath = self.hooks.path_parse(text="/").join(text)
+        return path
+
+    def map_pages(self, size: int, label: str) -> int:
+        """Map zeroed, writable pages of the library's own. Raises OutOfMemoryError."""
+        base: int = self.hooks.memory_map(
+            request=MapRequest(size, Protection.READ_WRITE, label=label)
+        ).base
+        return base
+
+    def unmap_pages(self, address: int, size: int) -> None:
+        self.hooks.memory_unmap(address=address, size=size)

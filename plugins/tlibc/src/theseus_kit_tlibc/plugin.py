@@ -1,0 +1,139 @@
+"""The plugin: the headers put together, and the hooks they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from theseus_kit.hookspecs import Group, hookimpl
+from theseus_kit.plugin import Plugin, PluginDescription
+from theseus_kit.values.linkage import CFunction, CObject, SystemCall
+from theseus_kit_tlibc.assert_ import Assert
+from theseus_kit_tlibc.errno import Errno
+from theseus_kit_tlibc.fcntl import Fcntl
+from theseus_kit_tlibc.library import Library, Options
+from theseus_kit_tlibc.link import Link
+from theseus_kit_tlibc.pthread import Pthread
+from theseus_kit_tlibc.sched import Sched
+from theseus_kit_tlibc.signal import Signal
+from theseus_kit_tlibc.stdlib import Stdlib
+from theseus_kit_tlibc.string import String
+from theseus_kit_tlibc.sys_mman import SysMman
+from theseus_kit_tlibc.sys_random import SysAuxv, SysRandom
+from theseus_kit_tlibc.time import Time
+from theseus_kit_tlibc.tls import TlsAreas
+from theseus_kit_tlibc.unistd import Unistd
+
+if TYPE_CHECKING:
+    from theseus_kit.image import Image
+    from theseus_kit.plugin import Services
+    from theseus_kit.task import Task
+    from theseus_kit.values.tls import TlsTemplate
+
+
+class TlibcPlugin(Plugin):
+    """libc symbols, Linux system calls and thread-local storage, in Python."""
+
+    description = PluginDescription(
+        name="tlibc",
+        version="0.1.0",
+        summary="libc symbols, system calls and thread-local storage",
+        provides=frozenset({Group.C_LIBRARY, Group.THREAD_LOCAL_STORAGE}),
+        options=Options,
+    )
+
+    def __init__(self, services: Services, options: Options) -> None:
+        super().__init__(services, options)
+        self._library = library = Library(services, options)
+        self._errno = Errno(library)
+        self._signal = Signal(library)
+        self._link = Link(library)
+        random = SysRandom(library)
+        self._tls = TlsAreas(library, random.random_bytes)
+        self._headers = (
+            *(String(library), Stdlib(library), self._errno, Assert(library), Time(library)),
+            *(Unistd(library), Fcntl(library), SysMman(library), self._signal, Sched(library)),
+            *(Pthread(library), random, SysAuxv(library), self._link),
+        )
+
+    @hookimpl
+    def c_symbols(self) -> Iterable[CFunction | CObject]:
+        return [symbol for header in self._headers for symbol in header.symbols()]
+
+    @hookimpl
+    def system_calls(self) -> Iterable[SystemCall]:
+        return [call for header in self._headers for call in header.system_calls()]
+
+    @hookimpl
+    def errno_set(self, task: Task, value: int) -> None:
+        self._errno.set(task, value)
+
+    @hookimpl
+    def tls_add_module(self, template: TlsTemplate) -> int:
+        return self._tls.add_module(template)
+
+    @hookimpl
+    def tls_remove_module(self, module: int) -> None:
+        self._tls.remove_module(module)
+
+    @hookimpl
+    def tls_static_offset(self, module: int) -> int:
+        return self._tls.static_offset(module)
+
+    @hookimpl
+    def tls_create_area(self, task: Task) -> int:
+        return self._tls.create_area(task)
+
+    @hookimpl
+    def tls_destroy_area(self, task: Task) -> None:
+        self._tls.destroy_area(task)
+
+    @hookimpl
+    def tls_address(self, task: Task, module: int, offset: int) -> int:
+        return self._tls.address(task, module, offset)
+
+    @hookimpl
+    def tls_key_create(self, destructor: int) -> int:
+        return self._tls.key_create(destructor)
+
+    @hookimpl
+    def tls_key_delete(self, key: int) -> None:
+        self._tls.key_delete(key)
+
+    @hookimpl
+    def tls_key_get(self, task: Task, key: int) -> int:
+        return self._tls.key_get(task, key)
+
+    @hookimpl
+    def tls_key_set(self, task: Task, key: int, value: int) -> None:
+        self._tls.key_set(task, key, value)
+
+    @hookimpl
+    def tls_add_destructor(self, task: Task, function: int, argument: int) -> None:
+        self._tls.add_destructor(task, function, argument)
+
+    @hookimpl
+    def tls_run_destructors(self, task: Task) -> None:
+        self._tls.run_destructors(task)
+
+    @hookimpl
+    def image_loaded(self, image: Image) -> None:
+        self._link.image_loaded()
+
+    @hookimpl
+    def image_unloaded(self, image: Image) -> None:
+        self._link.image_unloaded(image)
+
+    @hookimpl
+    def task_started(self, task: Task) -> None:
+        self._signal.task_started(task)
+
+    @hookimpl
+    def task_ended(self, task: Task) -> None:
+        self._signal.task_ended(task)
+        self._link.task_ended(task)
+        self._errno.forget(task)
+
+    @hookimpl
+    def platform_closed(self) -> None:
+        self._library.files.close_all()

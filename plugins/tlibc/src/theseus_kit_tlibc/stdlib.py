@@ -1,0 +1,136 @@
+"""stdlib.h: the malloc family, the environment, and the ways a program ends.
+
+The heap's workings are in :mod:`.heap`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, NoReturn
+
+from theseus_kit.errors import GuestKilled, InvalidParameterError, OutOfMemoryError
+from theseus_kit.values.exceptions import KillRequested, Panicked
+from theseus_kit_tlibc.declare import NULL, RESULT, Header, c_function
+from theseus_kit_tlibc.heap import HeapError
+
+if TYPE_CHECKING:
+    from theseus_kit_tlibc.library import Library
+
+
+class Stdlib(Header):
+    header: ClassVar[str] = "stdlib.h"
+
+    def __init__(self, library: Library) -> None:
+        super().__init__(library)
+        self._environment: dict[bytes, int] = {}
+        self._at_exit: list[tuple[int, int, int]] = []
+
+    @c_function("void *malloc(size_t size)", on_error=NULL)
+    def malloc(self, size: int) -> int:
+        return self.library.heap.allocate(size)
+
+    @c_function("void free(void *ptr)")
+    def free(self, ptr: int) -> None:
+        try:
+            self.library.heap.free(ptr)
+        except HeapError as error:
+            self._corrupted(error)
+
+    @c_function("void *calloc(size_t nmemb, size_t size)", on_error=NULL)
+    def calloc(self, nmemb: int, size: int) -> int:
+        total = nmemb * size
+        if total >> 64:
+            raise OutOfMemoryError(f"calloc of {nmemb} times {size} bytes")
+        address = self.library.heap.allocate(total)
+        # Large chunks are fresh pages, and zero: writing them would commit their memory.
+        if not self.library.heap.is_fresh(address):
+            self.library.memory.write(address, bytes(total))
+        return address
+
+    @c_function("void *realloc(void *ptr, size_t size)", on_error=NULL)
+    def realloc(self, ptr: int, size: int) -> int:
+        """Size 0 frees, and answers a null pointer, as glibc's does."""
+        heap = self.library.heap
+        if ptr == 0:
+            return heap.allocate(size)
+        try:
+            if size == 0:
+                heap.free(ptr)
+                return 0
+            return heap.reallocate(ptr, size)
+        except HeapError as error:
+            self._corrupted(error)
+
+    @c_function("int posix_memalign(void **memptr, size_t alignment, size_t size)", on_error=RESULT)
+    def posix_memalign(self, memptr: int, alignment: int, size: int) -> int:
+        if alignment < 8 or alignment & (alignment - 1):
+            raise InvalidParameterError(f"alignment {alignment} is no power of two of 8 or more")
+        self.library.memory.write_u64(memptr, self.library.heap.allocate_aligned(alignment, size))
+        return 0
+
+    @c_function(
+        "void *aligned_alloc(size_t alignment, size_t size)", aliases=("memalign",), on_error=NULL
+    )
+    def aligned_alloc(self, alignment: int, size: int) -> int:
+        if not alignment or alignment & (alignment - 1):
+            raise InvalidParameterError(f"alignment {alignment} is no power of two")
+        return self.library.heap.allocate_aligned(alignment, size)
+
+    @c_function("size_t malloc_usable_size(void *ptr)")
+    def malloc_usable_size(self, ptr: int) -> int:
+        try:
+            return self.library.heap.usable_size(ptr) if ptr else 0
+        except HeapError as error:
+            self._corrupted(error)
+
+    @c_function("char *getenv(const char *name)", aliases=("secure_getenv",))
+    def getenv(self, name: int) -> int:
+        key = self.library.memory.read_string(name)
+        address = self._environment.get(key)
+        if address is None:
+            value = self.library.environment.get(key)
+            if value is None:
+                return 0
+            address = self._environment[key] = self.library.heap.allocate(len(value) + 1)
+            self.library.memory.write(address, value + b"\0")
+        return address
+
+    @c_function("void abort(void)")
+    def abort(self) -> NoReturn:
+        said = self.library.files.last_words.decode(errors="replace").strip()
+        raise GuestKilled(
+            Panicked(f"abort() called; it said: {said}" if said else "abort() called")
+        )
+
+    @c_function("int __cxa_atexit(void (*func)(void *), void *arg, void *dso_handle)")
+    def cxa_atexit(self, func: int, arg: int, dso_handle: int) -> int:
+        self._at_exit.append((func, arg, dso_handle))
+        return 0
+
+    @c_function("int atexit(void (*function)(void))")
+    def atexit(self, function: int) -> int:
+        return self.cxa_atexit(function, 0, 0)
+
+    @c_function("void __cxa_finalize(void *dso_handle)", reenters=True)
+    def cxa_finalize(self, dso_handle: int) -> None:
+        """Run an image's exit functions, last registered first; all there are for a null handle.
+
+        Source: Itanium C++ ABI, 3.3.6.3.
+        """
+        for entry in reversed(self._at_exit[:]):
+            function, argument, owner = entry
+            if dso_handle in (0, owner) and entry in self._at_exit:
+                self._at_exit.remove(entry)
+                self.library.machine.call(function, (argument,))
+
+    @c_function("void exit(int status)", reenters=True)
+    def exit(self, status: int) -> NoReturn:
+        self.cxa_finalize(0)
+        self.exit_now(status)
+
+    @c_function("void _exit(int status)", system_call=231, aliases=("_Exit",))
+    def exit_now(self, status: int) -> NoReturn:
+        """exit_group: the whole guest ends, not the task alone."""
+        raise GuestKilled(KillRequested())
+
+    def _corrupted(self, error: HeapError) -> NoReturn:
+        raise GuestKilled(Panicked(str(error))) from error
