@@ -24,11 +24,12 @@ and in its package's pyproject.toml ``[project.entry-points.theseus_kit]`` with
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from theseus_kit.hookspecs import Group
 from theseus_kit.machine.protocol import Ability
+from theseus_kit.options import option as option
 
 if TYPE_CHECKING:
     from pluggy import HookRelay
@@ -36,18 +37,6 @@ if TYPE_CHECKING:
     from theseus_kit.image import Namespace
     from theseus_kit.machine.protocol import Machine
     from theseus_kit.task import Tasks
-
-_Value = TypeVar("_Value")
-
-
-def option(default: _Value, *, help: str) -> _Value:
-    """Declare a plugin option as a field of its options dataclass.
-
-    Types an option may have: bool, int, float, str, pathlib.Path, an Enum, and any of these
-    or None.
-    """
-    value: _Value = field(default=default, metadata={"help": help})
-    return value
 
 
 @dataclass(frozen=True)

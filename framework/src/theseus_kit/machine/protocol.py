@@ -130,6 +130,18 @@ class Machine(Protocol):
     @property
     def memory(self) -> Memory: ...
 
+    @property
+    def cpu_features(self) -> frozenset[str]:
+        """The instruction sets beyond SSE2 that compiled code may use, as Cranelift names them:
+        ``has_sse3 has_ssse3 has_sse41 has_sse42 has_popcnt has_lzcnt has_bmi1 has_bmi2 …``."""
+        ...
+
+    @property
+    def can_call(self) -> bool:
+        """Guest code may be called now. False once closed, and inside a system call or an export
+        that does not re-enter: what would call the guest then (a finaliser) must wait."""
+        ...
+
     def set_handlers(self, exception: ExceptionCallback, system_call: SystemCallCallback) -> None:
         """Say what answers CPU exceptions and ``syscall`` instructions. Called once."""
         ...
@@ -186,6 +198,10 @@ class Machine(Protocol):
 
     def float_argument(self, index: int) -> float:
         """Inside an export: the low double of argument register xmm0…7."""
+        ...
+
+    def set_float_result(self, value: float) -> None:
+        """Inside an export: give the caller a double in xmm0 (System V ABI, 3.2.3)."""
         ...
 
     def registers(self) -> Registers:

@@ -1,0 +1,151 @@
+"""Ways out of the running CPU into Python: exports, system calls, and the errors they raise.
+
+Both callbacks are generators that wait inside their ``try``: whatever Python code raises while it
+runs on behalf of the guest, be it the exported function or a signal handler that happened to run
+then, is kept in ``failure`` and makes the guest stop; the run loop raises it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Generator
+from typing import Any
+
+from theseus_kit.errors import MachineError
+from theseus_kit.machine.emulated import library as uc
+from theseus_kit.machine.emulated import stubs
+from theseus_kit.machine.emulated.cpu import Cpu, batch_of
+from theseus_kit.machine.emulated.translation import add_hook
+from theseus_kit.machine.protocol import HostFunction, SystemCallCallback
+
+_MASK = 0xFFFF_FFFF_FFFF_FFFF
+
+Leave = ctypes.CFUNCTYPE(None, ctypes.c_uint8)
+"""uc_cb_insn_out_t and uc_cb_insn_syscall_t, of which one small int is looked at."""
+
+Answer = Callable[[], int | None]
+
+
+class Exits:
+    """The exports by number, and the hooks that serve them and system calls."""
+
+    def __init__(
+        self, cpu: Cpu, mailbox: memoryview, memory: memoryview, first_stub: int, last_stub: int
+    ) -> None:
+        self.failure: BaseException | None = None
+        self.in_system_call = False
+        self.system_call: SystemCallCallback | None = None
+        self.answers: list[Answer] = []
+        self.names: list[str] = []
+        self._cpu = cpu
+        self._mailbox = mailbox
+        self._words = memory.cast("Q")
+        self._generators: list[Generator[None, int, None]] = []
+        self._callbacks: list[Any] = []
+        self._hook(self._answer_exports(), uc.INS_OUT, first_stub, last_stub)
+        self._hook(self._answer_system_calls(), uc.INS_SYSCALL, 1, 0)
+
+    def _hook(
+        self, generator: Generator[None, int, None], instruction: int, start: int, end: int
+    ) -> None:
+        next(generator)
+        callback = Leave(generator.send)
+        self._generators.append(generator)
+        self._callbacks.append(callback)
+        add_hook(self._cpu, uc.HOOK_INSN, callback, start, end, ctypes.c_int(instruction))
+
+    def close(self) -> None:
+        for generator in self._generators:
+            generator.close()
+        self.answers.clear()
+
+    def add(self, function: HostFunction, arity: int, name: str) -> int:
+        """Number a function. Raises MachineError when there are too many."""
+        if len(self.answers) == stubs.EXPORT_LIMIT:
+            raise MachineError(f"more than {stubs.EXPORT_LIMIT} exports")
+        self.answers.append(self._bind(function, arity))
+        self.names.append(name)
+        return len(self.answers) - 1
+
+    def replace(self, number: int, function: HostFunction, arity: int) -> None:
+        self.answers[number] = self._bind(function, arity)
+
+    def fail(self, error: BaseException) -> None:
+        """Keep an error for the run loop and make the guest stop; the first error counts."""
+        if self.failure is None:
+            self.failure = error
+        self._cpu.stop()
+
+    def _answer_exports(self) -> Generator[None, int, None]:
+        mailbox, answers = self._mailbox, self.answers
+        while True:
+            try:
+                while True:
+                    yield
+                    mailbox[8] = (answers[mailbox[0]]() or 0) & 0xFFFF_FFFF_FFFF_FFFF
+            except GeneratorExit:
+                return
+            except BaseException as error:  # noqa: BLE001  (whatever it is, it is the caller's)
+                self.failure = error
+                mailbox[stubs.ATTENTION] = stubs.ATTENTION_FAILED
+
+    def _answer_system_calls(self) -> Generator[None, int, None]:
+        cpu = self._cpu
+        library, handle = cpu.library, cpu.handle
+        arguments = batch_of(
+            [
+                *(uc.REG_RAX, uc.REG_RDI, uc.REG_RSI, uc.REG_RDX, uc.REG_R8 + 2, uc.REG_R8),
+                *(uc.REG_R8 + 1, uc.REG_RIP, uc.REG_RFLAGS),
+            ],
+            8,
+        )
+        results = batch_of([uc.REG_RAX, uc.REG_RCX, uc.REG_R8 + 3], 8)
+        read = memoryview(arguments.buffer).cast("B").cast("Q")
+        written = memoryview(results.buffer).cast("B").cast("Q")
+        while True:
+            try:
+                while True:
+                    yield
+                    library.reg_read_batch(
+                        handle, arguments.ids, arguments.pointers, arguments.count
+                    )
+                    rip, rflags = read[7], read[8]
+                    self.in_system_call = True
+                    system_call = self.system_call
+                    if system_call is None:
+                        raise MachineError("the guest made a system call, which nothing answers")
+                    result = system_call(*read[:7])
+                    self.in_system_call = False
+                    written[0] = result & _MASK
+                    # The CPU keeps the return address in rcx and the flags in r11 (Intel SDM,
+                    # SYSCALL); Linux returns with both as they are.
+                    written[1] = rip + 2
+                    written[2] = rflags
+                    library.reg_write_batch(handle, results.ids, results.pointers, results.count)
+            except GeneratorExit:
+                return
+            except BaseException as error:  # noqa: BLE001  (whatever it is, it is the caller's)
+                self.in_system_call = False
+                self.fail(error)
+
+    def _bind(self, function: HostFunction, arity: int) -> Answer:
+        """A function without parameters that fetches ``arity`` arguments and calls ``function``."""
+        box = self._mailbox
+        if arity == 0:
+            return function
+        if arity == 1:
+            return lambda: function(box[1])
+        if arity == 2:
+            return lambda: function(box[1], box[2])
+        if arity == 3:
+            return lambda: function(box[1], box[2], box[3])
+        if arity <= 6:
+            return lambda: function(*box[1 : 1 + arity])
+        words = self._words
+
+        def with_stack_arguments() -> int | None:
+            # rsp points at the return address; the seventh argument lies above it.
+            first = (box[stubs.STACK_POINTER] >> 3) + 1
+            return function(*box[1:7], *words[first : first + arity - 6])
+
+        return with_stack_arguments
