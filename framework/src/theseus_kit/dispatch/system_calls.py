@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from theseus_kit.dispatch.c_calls import MASK, Failure, negative_errno, shape_of, trampoline_maker
@@ -25,16 +25,27 @@ _MOST_ARGUMENTS = 6
 
 
 class SystemCalls:
-    """The system calls of one platform; an instance is the machine's system call callback.
+    """The system calls of one platform; an instance is the machine's system call callback."""
 
-    ``table`` maps a number to the name of the plugin that serves it and the call itself.
-    """
-
-    def __init__(self, table: Mapping[int, tuple[str, SystemCall]]) -> None:
-        self.table = table
+    def __init__(self) -> None:
+        self._table: dict[int, tuple[str, SystemCall]] = {}
+        self._served: dict[int, tuple[Callable[..., int | None], int]] = {}
         self.unanswered: Counter[int] = Counter()
         """How often each number was asked for that no plugin serves."""
-        self._served: dict[int, tuple[Callable[..., int | None], int]] = {}
+
+    def provide(self, plugin: str, call: SystemCall) -> bool:
+        """Offer a plugin's system call; False if an earlier one has the number and stays."""
+        return self._table.setdefault(call.number, offer := (plugin, call)) is offer
+
+    def provided(self, number: int) -> SystemCall | None:
+        """The system call that serves a number."""
+        entry = self._table.get(number)
+        return None if entry is None else entry[1]
+
+    def provider_of(self, number: int) -> str | None:
+        """The name of the plugin that serves a number, None if nobody does."""
+        entry = self._table.get(number)
+        return None if entry is None else entry[0]
 
     def __call__(self, number: int, a0: int, a1: int, a2: int, a3: int, a4: int, a5: int) -> int:
         """Serve one system call; return rax, unsigned."""
@@ -47,13 +58,8 @@ class SystemCalls:
         result = function(*(a0, a1, a2, a3, a4, a5)[:arity])
         return 0 if result is None else result
 
-    def provider(self, number: int) -> tuple[str, str] | None:
-        """Return (plugin, name of the call) for a number, None if nobody serves it."""
-        entry = self.table.get(number)
-        return None if entry is None else (entry[0], entry[1].name)
-
     def _prepare(self, number: int) -> tuple[Callable[..., int | None], int] | None:
-        entry = self.table.get(number)
+        entry = self._table.get(number)
         if entry is None:
             self.unanswered[number] += 1
             return None
