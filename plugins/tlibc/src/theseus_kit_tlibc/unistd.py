@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from struct import Struct
 from typing import ClassVar
 
@@ -129,6 +130,19 @@ class Unistd(Header):
         if length < 0:
             raise InvalidParameterError(f"ftruncate to {length}")
         file.truncate(length)
+        return 0
+
+    @c_function("int isatty(int fd)")
+    def isatty(self, fd: int) -> int:
+        """1 for a terminal of the host; 0 and ENOTTY, or EBADF, for everything else."""
+        errno_value = errno.ENOTTY
+        try:
+            descriptor = self.library.files.open_file(fd).descriptor
+            if descriptor is not None and os.isatty(descriptor):
+                return 1
+        except PlatformError as error:
+            errno_value = error.errno
+        self.library.hooks.errno_set(task=self.library.task, value=errno_value)
         return 0
 
     @c_function("int fsync(int fd)", system_call=74, on_error=MINUS_ONE)
