@@ -1,0 +1,79 @@
+"""Walking a stack by its chain of frame pointers.
+
+    high  │ …                    │
+          ├──────────────────────┤ ◄── stack pointer of the caller's frame, CFA of this one
+          │ return address       │
+          │ caller's rbp         │ ◄── rbp of this frame
+          │ locals               │
+    low   └──────────────────────┘ ◄── rsp
+
+It needs no tables and no memory, and is as right as the code is kept to the chain: code that
+WebAssembly was compiled to always is, C compiled with -fno-omit-frame-pointer is, most of
+optimised Rust and C is not. A function that does not set up rbp is missing from the trace, its
+caller's link being taken for its own; one that uses rbp for something else ends it. What the
+caller may rely on: a walk ends, reads nothing that the guest could not, and never raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from theseus_kit.errors import PlatformError
+from theseus_kit.values.exceptions import Registers
+from theseus_kit.values.memory import AddressRange, Protection
+from theseus_kit.values.symbols import Frame
+
+if TYPE_CHECKING:
+    from theseus_kit.machine.protocol import Memory
+
+_LINK = Struct("<QQ")
+"""What lies at a frame pointer: the caller's frame pointer and the return address."""
+
+_POINTER_ALIGNMENT = 8
+
+
+def walk(
+    memory: Memory, registers: Registers, stack: AddressRange, max_frames: int
+) -> Iterator[Frame]:
+    """Walk at most ``max_frames`` frames, the register state's own first.
+
+    The walk ends at a frame pointer that is zero, misaligned, not above the one before, outside
+    the stack or unreadable, and at a return address that is not executable. A register state on
+    another stack (an alternate signal stack) is followed as far as its memory can be read.
+    """
+    instruction, stack_pointer, frame_pointer = registers.rip, registers.rsp, registers.rbp
+    top = stack.end if stack_pointer in stack else 1 << 64
+    below = stack_pointer
+    is_exact = True
+    for _ in range(max_frames):
+        link = _read_link(memory, frame_pointer, below, top)
+        yield Frame(
+            instruction,
+            stack_pointer,
+            is_exact,
+            frame_pointer=frame_pointer,
+            canonical_frame_address=None if link is None else frame_pointer + _LINK.size,
+        )
+        if link is None:
+            return
+        stack_pointer = frame_pointer + _LINK.size
+        below = stack_pointer  # the next link lies above this one
+        frame_pointer, instruction = link
+        is_exact = False
+
+
+def _read_link(memory: Memory, frame_pointer: int, below: int, top: int) -> tuple[int, int] | None:
+    """The caller's frame pointer and the return address, None where the chain ends."""
+    if frame_pointer % _POINTER_ALIGNMENT or not below <= frame_pointer <= top - _LINK.size:
+        return None
+    try:
+        caller, return_address = _LINK.unpack(memory.read(frame_pointer, _LINK.size))
+        if return_address == 0:
+            return None
+        # The call instruction ends right before the return address.
+        memory.check(return_address - 1, 1, Protection.EXECUTE)
+    except PlatformError:
+        return None
+    return caller, return_address

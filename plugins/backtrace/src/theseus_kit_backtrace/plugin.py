@@ -1,0 +1,73 @@
+"""The plugin: the symbolication and unwinding hooks, and the C functions over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from theseus_kit.hookspecs import Group, hookimpl
+from theseus_kit.plugin import Plugin, PluginDescription, Services, option
+from theseus_kit.values.exceptions import Registers
+from theseus_kit.values.linkage import CFunction
+from theseus_kit.values.memory import AddressRange
+from theseus_kit.values.symbols import Frame, RuntimeCode, Symbol
+from theseus_kit_backtrace.frame_pointers import walk
+from theseus_kit_backtrace.symbolizer import Symbolizer
+from theseus_kit_backtrace.unwind_abi import UnwindFunctions
+
+if TYPE_CHECKING:
+    from theseus_kit.image import Image
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be set of the plugin."""
+
+    max_frames: int = option(64, help="frames after which a stack walk ends")
+
+
+class BacktracePlugin(Plugin):
+    """Symbols from the images' own tables; stacks walked by frame pointers."""
+
+    description = PluginDescription(
+        name="backtrace",
+        version="0.1.0",
+        summary="symbols from ELF tables, stacks walked by frame pointers",
+        provides=frozenset({Group.SYMBOLICATION, Group.UNWINDING}),
+        options=Options,
+    )
+
+    def __init__(self, services: Services, options: Any) -> None:
+        super().__init__(services, options)
+        self._symbolizer = Symbolizer(services.namespace)
+        self._unwind_functions = UnwindFunctions(services)
+
+    @hookimpl
+    def symbol_lookup(self, name: str) -> Symbol | None:
+        return self._symbolizer.lookup(name)
+
+    @hookimpl
+    def symbolicate(self, address: int) -> Sequence[Symbol]:
+        return self._symbolizer.symbolicate(address)
+
+    @hookimpl
+    def symbols_register(self, code: RuntimeCode) -> None:
+        self._symbolizer.register(code)
+
+    @hookimpl
+    def symbols_unregister(self, text_start: int) -> None:
+        self._symbolizer.unregister(text_start)
+
+    @hookimpl
+    def unwind_frames(self, registers: Registers, stack: AddressRange) -> Iterator[Frame]:
+        memory = self.services.machine.memory
+        return walk(memory, registers.copy(), stack, self.options.max_frames)
+
+    @hookimpl
+    def c_symbols(self) -> Iterable[CFunction]:
+        return self._unwind_functions.functions()
+
+    @hookimpl
+    def image_unloaded(self, image: Image) -> None:
+        self._symbolizer.forget(image)

@@ -1,0 +1,134 @@
+"""From addresses to names and back, over the loaded images and run-time code.
+
+Nothing is read before the first question about an image; then its symbol table stays until the
+image goes. Demangling is the ``demangle`` package's, imported at the first mangled name.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from theseus_kit.errors import AlreadyRegisteredError, NotRegisteredError
+from theseus_kit.values.symbols import RuntimeCode, Symbol
+from theseus_kit_backtrace.symbol_table import ElfSymbols
+
+if TYPE_CHECKING:
+    from theseus_kit.image import Image, Namespace
+
+_LANGUAGES = ("rust", "itanium")
+"""Manglings looked for: Rust's (v0 and legacy) and C++'s. The package knows more, some of which
+rewrite plain C names."""
+
+_text_start = attrgetter("text.start")
+
+
+class Symbolizer:
+    """The symbols of one platform."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+        self._tables: dict[Image, ElfSymbols] = {}
+        self._runtime_code: list[RuntimeCode] = []
+
+    def lookup(self, name: str) -> Symbol | None:
+        """The symbol of a name: the images' in load order, then those of run-time code."""
+        for image in self._namespace.images:
+            found = self._table(image).named(name)
+            if found is not None:
+                address = image.base + found.address
+                return Symbol(
+                    address, 0, found.size, name, demangled(name), image.name, found.section
+                )
+        for code in self._runtime_code:
+            for symbol in code.symbols:
+                if symbol.name == name:
+                    return symbol
+        return None
+
+    def symbolicate(self, address: int) -> Sequence[Symbol]:
+        """The symbol that holds an address, or the section without a name; empty if none does."""
+        image = self._namespace.image_at(address)
+        if image is None:
+            return self._in_runtime_code(address)
+        found = self._table(image).at(address - image.base)
+        if found is None:
+            return ()
+        start = image.base + found.address
+        name = found.name or None
+        return (
+            Symbol(
+                start,
+                address - start,
+                found.size,
+                name,
+                demangled(name),
+                image.name,
+                found.section,
+            ),
+        )
+
+    def register(self, code: RuntimeCode) -> None:
+        """Learn run-time code. Raises AlreadyRegisteredError if any of its text is known."""
+        index = bisect_right(self._runtime_code, code.text.start, key=_text_start)
+        for neighbour in self._runtime_code[max(0, index - 1) : index + 1]:
+            if neighbour.text.overlaps(code.text):
+                raise AlreadyRegisteredError(
+                    f"{code.label}: {code.text} overlaps {neighbour.label} at {neighbour.text}"
+                )
+        self._runtime_code.insert(index, code)
+
+    def unregister(self, text_start: int) -> None:
+        """Forget run-time code. Raises NotRegisteredError."""
+        index = bisect_right(self._runtime_code, text_start, key=_text_start) - 1
+        if index < 0 or self._runtime_code[index].text.start != text_start:
+            raise NotRegisteredError(f"no run-time code is registered at {text_start:#x}")
+        del self._runtime_code[index]
+
+    def forget(self, image: Image) -> None:
+        """Drop the tables of an image that goes."""
+        self._tables.pop(image, None)
+
+    def _table(self, image: Image) -> ElfSymbols:
+        table = self._tables.get(image)
+        if table is None:
+            table = self._tables[image] = ElfSymbols(image.file, image.sections())
+        return table
+
+    def _in_runtime_code(self, address: int) -> Sequence[Symbol]:
+        index = bisect_right(self._runtime_code, address, key=_text_start) - 1
+        if index < 0 or address not in self._runtime_code[index].text:
+            return ()
+        code = self._runtime_code[index]
+        for symbol in code.symbols:
+            if symbol.address <= address < symbol.address + (symbol.size or 0):
+                return (_at(symbol, address),)
+        return (Symbol(code.text.start, address - code.text.start, code.text.size, code.label),)
+
+
+def demangled(name: str | None) -> str | None:
+    """The readable form of a mangled name; None for a name that is none."""
+    if name is None or not name.startswith(("_R", "_Z", "__R", "__Z")):
+        return None
+    from demangle import demangle
+
+    readable = demangle(name, language=_LANGUAGES)
+    return None if readable == name else readable
+
+
+def _at(symbol: Symbol, address: int) -> Symbol:
+    """The symbol as it answers a question about an address inside it."""
+    return Symbol(
+        symbol.address,
+        address - symbol.address,
+        symbol.size,
+        symbol.name,
+        symbol.demangled or demangled(symbol.name),
+        symbol.image,
+        symbol.section,
+        symbol.file,
+        symbol.line,
+        symbol.column,
+    )

@@ -1,0 +1,148 @@
+"""The ``_Unwind_*`` C functions that look at a stack, over the platform's own unwinder.
+
+These are what Rust's std::backtrace and C's backtrace(3) call: a guest callback is called for
+each frame with an opaque context, which the other functions are asked about. The functions that
+change a stack (raising, resuming, landing pads) are not offered as long as the platform's
+unwinder only walks; an image that needs one is told so by name.
+
+Source: the Itanium C++ ABI, "Exception Handling", 1.3, and libgcc's unwind.inc, of which this
+keeps two habits: _Unwind_GetCFA is the frame's stack pointer, and an end of the stack is reported
+as _URC_END_OF_STACK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from theseus_kit.errors import NotRegisteredError
+from theseus_kit.plugin import Services
+from theseus_kit.values.linkage import CFunction
+from theseus_kit.values.symbols import Frame
+
+if TYPE_CHECKING:
+    from theseus_kit.image import Image
+
+_URC_NO_REASON = 0
+_URC_FATAL_PHASE1_ERROR = 3
+_URC_END_OF_STACK = 5
+
+_DT_PLTGOT = 3
+_CONTEXT_STEP = 16
+"""Contexts are numbers that look like aligned pointers; the guest never looks behind one."""
+
+
+class UnwindFunctions:
+    """The functions and the contexts they hand out, for one platform."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._contexts: dict[int, Frame] = {}
+
+    def functions(self) -> Iterable[CFunction]:
+        header = "unwind.h"
+        return (
+            CFunction(
+                "int _Unwind_Backtrace(void *callback, void *argument)",
+                self.backtrace,
+                header,
+                reenters=True,
+            ),
+            CFunction("uintptr_t _Unwind_GetIP(void *context)", self.instruction_pointer, header),
+            CFunction(
+                "uintptr_t _Unwind_GetIPInfo(void *context, int *is_exact)",
+                self.instruction_pointer_info,
+                header,
+            ),
+            CFunction("uintptr_t _Unwind_GetCFA(void *context)", self.stack_pointer, header),
+            CFunction("uintptr_t _Unwind_GetRegionStart(void *context)", self.region_start, header),
+            CFunction(
+                "void *_Unwind_GetLanguageSpecificData(void *context)",
+                self.language_specific_data,
+                header,
+            ),
+            CFunction("uintptr_t _Unwind_GetTextRelBase(void *context)", self.text_base, header),
+            CFunction("uintptr_t _Unwind_GetDataRelBase(void *context)", self.data_base, header),
+            CFunction(
+                "void *_Unwind_FindEnclosingFunction(void *address)",
+                self.enclosing_function,
+                header,
+            ),
+        )
+
+    def backtrace(self, callback: int, argument: int) -> int:
+        """Call ``callback(context, argument)`` for each frame, the caller's first."""
+        call = self._services.machine.call
+        for frame in self._callers():
+            context = _CONTEXT_STEP * (len(self._contexts) + 1)
+            self._contexts[context] = frame
+            try:
+                answer = call(callback, (context, argument)) & 0xFFFFFFFF
+            finally:
+                del self._contexts[context]
+            if answer != _URC_NO_REASON:
+                return _URC_FATAL_PHASE1_ERROR
+        return _URC_END_OF_STACK
+
+    def instruction_pointer(self, context: int) -> int:
+        return self._frame(context).instruction_pointer
+
+    def instruction_pointer_info(self, context: int, is_exact: int) -> int:
+        frame = self._frame(context)
+        self._services.machine.memory.write_u32(is_exact, int(frame.is_exact))
+        return frame.instruction_pointer
+
+    def stack_pointer(self, context: int) -> int:
+        return self._frame(context).stack_pointer
+
+    def region_start(self, context: int) -> int:
+        """The start of the frame's function: the unwinder's, else the symbol table's, else 0."""
+        frame = self._frame(context)
+        return frame.function_start or self.enclosing_function(frame.lookup_address)
+
+    def language_specific_data(self, context: int) -> int:
+        """The address of the frame's LSDA, 0 if it has none or the unwinder cannot tell."""
+        return self._frame(context).language_specific_data or 0
+
+    def text_base(self, context: int) -> int:
+        """0: on x86-64 nothing is encoded relative to the start of the text."""
+        self._frame(context)
+        return 0
+
+    def data_base(self, context: int) -> int:
+        """The address of the image's global offset table, as libgcc has it; 0 outside images."""
+        image = self._image(self._frame(context).lookup_address)
+        if image is None or _DT_PLTGOT not in image.dynamic:
+            return 0
+        return image.base + image.dynamic.get(_DT_PLTGOT)
+
+    def enclosing_function(self, address: int) -> int:
+        """The start of the function that holds an address, 0 if no symbol does."""
+        for symbol in self._services.hooks.symbolicate(address=address):
+            if symbol.name is not None:
+                return int(symbol.address)
+        return 0
+
+    def _callers(self) -> Iterator[Frame]:
+        """The frames from the C function's caller on, none of which is at an exact address."""
+        frames = self._services.hooks.unwind_frames(
+            registers=self._services.machine.registers(),
+            stack=self._services.tasks.current.stack,
+        )
+        for frame in frames:
+            # The first frame's address is the return address of the call that led here.
+            yield replace(frame, is_exact=False) if frame.is_exact else frame
+            break
+        yield from frames
+
+    def _frame(self, context: int) -> Frame:
+        frame = self._contexts.get(context)
+        if frame is None:
+            raise NotRegisteredError(
+                f"{context:#x} is no unwind context: one is valid only while its callback runs"
+            )
+        return frame
+
+    def _image(self, address: int) -> Image | None:
+        return self._services.namespace.image_at(address)
