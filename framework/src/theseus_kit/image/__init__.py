@@ -1,7 +1,40 @@
-"""Images: loading ELF shared objects into a machine, binding them to what plugins provide."""
+"""Images: loading ELF shared objects into a machine, binding them to what plugins provide.
+
+``Needs`` and ``find_needs`` are imported when they are first asked for: no boot needs them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from theseus_kit.image.elf import ElfFile, Section, Segment
 from theseus_kit.image.image import Image
 from theseus_kit.image.namespace import Namespace
 
-__all__ = ["ElfFile", "Image", "Namespace", "Section", "Segment"]
+if TYPE_CHECKING:
+    from theseus_kit.image.needs import Needs, SymbolNeed, SystemCallNeed, find_needs
+    from theseus_kit.image.system_call_sites import SystemCallSite, find_system_call_sites
+
+__all__ = [
+    "ElfFile",
+    "Image",
+    "Namespace",
+    "Needs",
+    "Section",
+    "Segment",
+    "SymbolNeed",
+    "SystemCallNeed",
+    "SystemCallSite",
+    "find_needs",
+    "find_system_call_sites",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in ("SystemCallSite", "find_system_call_sites"):
+        from theseus_kit.image import system_call_sites as module
+    else:
+        from theseus_kit.image import needs as module  # type: ignore[no-redef]
+    return getattr(module, name)

@@ -119,6 +119,17 @@ class SymbolTable:
             if symbol.is_exported:
                 yield symbol
 
+    def imported(self, highest: int = 0) -> Iterator[ElfSymbol]:
+        """Every symbol that the image expects from others.
+
+        ``highest`` is the last symbol its relocations name: an image that exports nothing has
+        imports that no hash table counts.
+        """
+        for index in range(1, max(self.hashed_count, highest + 1)):
+            symbol = self[index]
+            if symbol.name and not symbol.is_defined and symbol.binding != STB_LOCAL:
+                yield symbol
+
     def lookup(self, name: str, version: str | None = None) -> ElfSymbol | None:
         """The exported symbol of a name, in a version or in the default one; None if unknown."""
         if self._hash is None:
