@@ -11,3 +11,74 @@
 
 This module has the public names; plugins import nothing else of the kit.
 """
+
+from theseus_kit.assembly import BUNDLED, AssemblyReport, assemble
+from theseus_kit.errors import (
+    AddressInUseError,
+    AlreadyRegisteredError,
+    AssemblyError,
+    GuestError,
+    GuestInterrupted,
+    GuestKilled,
+    ImageError,
+    InvalidParameterError,
+    MachineError,
+    MemoryFaultError,
+    MissingSymbolError,
+    ModuleError,
+    NotRegisteredError,
+    OutOfMemoryError,
+    PlatformError,
+    PluginError,
+    TheseusKitError,
+    UnmappedRegionError,
+    UsageError,
+)
+from theseus_kit.hookspecs import GROUPS, Group, hookimpl, hookspec
+from theseus_kit.image import Image, Namespace
+from theseus_kit.machine.protocol import Ability, Machine, Memory
+from theseus_kit.platform import Platform
+from theseus_kit.plugin import NoOptions, Plugin, PluginDescription, Services, option
+from theseus_kit.task import Task, Tasks
+
+__all__ = [
+    "BUNDLED",
+    "GROUPS",
+    "Ability",
+    "AddressInUseError",
+    "AlreadyRegisteredError",
+    "AssemblyError",
+    "AssemblyReport",
+    "Group",
+    "GuestError",
+    "GuestInterrupted",
+    "GuestKilled",
+    "Image",
+    "ImageError",
+    "InvalidParameterError",
+    "Machine",
+    "MachineError",
+    "Memory",
+    "MemoryFaultError",
+    "MissingSymbolError",
+    "ModuleError",
+    "Namespace",
+    "NoOptions",
+    "NotRegisteredError",
+    "OutOfMemoryError",
+    "Platform",
+    "PlatformError",
+    "Plugin",
+    "PluginDescription",
+    "PluginError",
+    "Services",
+    "Task",
+    "Tasks",
+    "TheseusKitError",
+    "UnmappedRegionError",
+    "UsageError",
+    "assemble",
+    "hookimpl",
+    "hookspec",
+    "option",
+]

@@ -12,12 +12,12 @@ from theseus_kit.dispatch.exceptions import ExceptionDispatch, capture_backtrace
 from theseus_kit.dispatch.system_calls import SystemCalls
 from theseus_kit.errors import MachineError
 from theseus_kit.image import Image, Namespace
-from theseus_kit.plugin import Services
+from theseus_kit.plugin import Plugin, Services
 from theseus_kit.task import Tasks
 from theseus_kit.values.symbols import BacktraceEntry
 
 if TYPE_CHECKING:
-    from pluggy import HookRelay
+    from pluggy import PluginManager
 
     from theseus_kit.assembly.report import AssemblyReport
     from theseus_kit.machine.protocol import Machine
@@ -32,17 +32,18 @@ class Platform:
     stood, whatever they held.
     """
 
-    def __init__(self, machine: Machine, hooks: HookRelay, report: AssemblyReport) -> None:
+    def __init__(self, machine: Machine, manager: PluginManager, report: AssemblyReport) -> None:
         self.machine = machine
-        self.hooks = hooks
+        self.hooks = hooks = manager.hook
         self.report = report
+        self._manager = manager
         self.tasks = Tasks(machine)
         self._c_calls = CCalls(machine, hooks, self.tasks)
         self.namespace = Namespace(
             machine=machine, hooks=hooks, tasks=self.tasks, export_function=self._c_calls.export
         )
         self.services = Services(machine, hooks, self.tasks, self.namespace)
-        self.system_calls = SystemCalls(self.hooks, self.tasks)
+        self.system_calls = SystemCalls()
         self._runtime: Runtime | None = None
         self._closed = False
 
@@ -56,6 +57,13 @@ class Platform:
             for system_call in offered:
                 self.system_calls.provide(name, system_call)
         self.tasks.start_main(self.hooks)
+
+    def plugin(self, name: str) -> Plugin:
+        """Return one of the platform's plugins by its name. Raises KeyError."""
+        plugin = self._manager.get_plugin(name)
+        if not isinstance(plugin, Plugin):
+            raise KeyError(name)
+        return plugin
 
     def load(self, path: str | Path, *, strict: bool = False) -> Image:
         """Load an ELF shared object from the host and run its constructors.

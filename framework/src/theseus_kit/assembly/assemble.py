@@ -102,7 +102,7 @@ def _build(
     manager = pluggy.PluginManager(PROJECT)
     for specification in (*GROUPS.values(), Open):
         manager.add_hookspecs(specification)
-    platform = Platform(machine, manager.hook, report)
+    platform = Platform(machine, manager, report)
     # pluggy calls the plugin registered last first: the list's order is the reverse of that.
     for plugin in reversed(plugins):
         name = plugin.description.name
