@@ -21,7 +21,6 @@ import ctypes
 from collections.abc import Callable, Sequence
 from struct import Struct
 from struct import error as struct_error
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from theseus_kit.errors import ModuleError
@@ -55,7 +54,7 @@ class Preparer:
         self._wasmtime = package.load()
         self._ffi: Any = package.load("wasmtime._ffi")
         self._func: Any = package.load("wasmtime._func")
-        self._exports = _HostFunctionExports(machine, self._ffi)
+        self._exports = _HostFunctionExports(machine, library)
 
     def prepare(self, store: Any, function: Any) -> Callable[..., Any]:
         """Return a callable that takes the function's arguments and returns its result.
@@ -200,11 +199,11 @@ class Preparer:
 class _HostFunctionExports:
     """The guest addresses of prepared host functions, reused once Wasmtime dropped a function."""
 
-    def __init__(self, machine: Machine, ffi: ModuleType) -> None:
+    def __init__(self, machine: Machine, library: Any) -> None:
         self._machine = machine
         self._addresses: list[int] = []
         self._free: list[int] = []
-        finalizer_type = ffi._wasmtime_func_new_unchecked.argtypes[4]
+        finalizer_type = library.wasmtime_func_new_unchecked.argtypes[4]
         self.finalizer = finalizer_type(self._release)
 
     def add(self, entry: Callable[..., int], name: str) -> tuple[int, int]:

@@ -1,0 +1,108 @@
+"""A real emulated machine with functions in machine code, each beside its assembly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from theseus_kit.machine import create_machine
+from theseus_kit.machine.protocol import Machine
+from theseus_kit.runtime.callbacks import FunctionTypes
+from theseus_kit.runtime.library import GuestLibrary
+from theseus_kit.values.memory import AddressRange, AtAddress, MapRequest, Protection, page_ceil
+
+FUNCTIONS = {
+    "first_argument": ("mov rax, rdi; ret", "4889f8 c3"),
+    "eighth_argument": ("mov rax, qword ptr [rsp + 0x10]; ret", "488b442410 c3"),
+    "increment": ("add dword ptr [rdi], 1; ret", "830701 c3"),
+    "first_byte": ("movzx eax, byte ptr [rdi]; ret", "0fb607 c3"),
+    "last_byte": ("movzx eax, byte ptr [rdi + rsi - 1]; ret", "0fb64437ff c3"),
+    "byte_behind_pointer": (
+        "mov rax, qword ptr [rdi]; movzx eax, byte ptr [rax]; ret",
+        "488b07 0fb600 c3",
+    ),
+    "byte_behind_second_pointer": (
+        "mov rax, qword ptr [rdi + 8]; movzx eax, byte ptr [rax]; ret",
+        "488b4708 0fb600 c3",
+    ),
+    "last_of_vector": (
+        "mov rcx, qword ptr [rdi]; mov rax, qword ptr [rdi + 8]; "
+        "movzx eax, byte ptr [rax + rcx - 1]; ret",
+        "488b0f 488b4708 0fb64408ff c3",
+    ),
+    "double_behind_pointer": (
+        "mov rax, qword ptr [rdi]; shl dword ptr [rax], 1; ret",
+        "488b07 d120 c3",
+    ),
+    "load": ("mov rax, qword ptr [rdi]; ret", "488b07 c3"),
+    "store": ("mov qword ptr [rdi], rsi; ret", "488937 c3"),
+    "call_with": ("mov rax, rdi; mov rdi, rsi; jmp rax", "4889f8 4889f7 ffe0"),
+}
+"""Name: what it does, and its code."""
+
+
+class Mapper:
+    """The one memory hook that calls need, over the bare machine: addresses only ever go up."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._next = machine.memory.territory.start
+        self.unmapped: list[AddressRange] = []
+
+    def memory_map(self, request: MapRequest) -> Any:
+        size = page_ceil(request.size)
+        if isinstance(request.placement, AtAddress):
+            base = request.placement.address
+        else:
+            base, self._next = self._next, self._next + size
+        self._machine.memory.map(base, size, request.protection)
+        return SimpleNamespace(base=base, size=size)
+
+    def memory_unmap(self, address: int, size: int) -> None:
+        self._machine.memory.unmap(address, size)
+        self.unmapped.append(AddressRange.of_size(address, size))
+
+
+class Bench:
+    """A machine, a library of the functions above, and C function types for it."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.functions = FUNCTIONS
+        self.mapper = Mapper(machine)
+        stack = self.mapper.memory_map(MapRequest(1 << 20, Protection.READ_WRITE))
+        machine.select_thread(machine.create_thread(AddressRange.of_size(stack.base, stack.size)))
+        addresses = {
+            name: machine.place_code(bytes.fromhex(code), name)
+            for name, (_, code) in FUNCTIONS.items()
+        }
+        hooks: Any = self.mapper
+        self.library = GuestLibrary(machine, hooks, "libtest.so", addresses.__getitem__)
+        self.types = FunctionTypes(
+            lambda function, arity, name: machine.export(function, arity, reenters=True, name=name),
+            self.library.function_at,
+        )
+
+    def function(self, name: str, restype: Any, *argtypes: Any) -> Callable[..., Any]:
+        function = getattr(self.library, name)
+        function.restype, function.argtypes = restype, argtypes
+        return function  # type: ignore[no-any-return]
+
+    def guest_bytes(self, content: bytes) -> int:
+        """Put bytes into guest memory; return their address."""
+        page = self.mapper.memory_map(MapRequest(len(content), Protection.READ_WRITE))
+        self.machine.memory.write(page.base, content)
+        address: int = page.base
+        return address
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    machine = create_machine("emulated")
+    try:
+        yield Bench(machine)
+    finally:
+        machine.close()
