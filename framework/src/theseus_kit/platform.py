@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pluggy import PluginManager
 
     from theseus_kit.assembly.report import AssemblyReport
+    from theseus_kit.image import Needs
     from theseus_kit.machine.protocol import Machine
     from theseus_kit.runtime import Runtime
 
@@ -95,6 +96,20 @@ class Platform:
         """Return a callable that takes and returns plain numbers; see :meth:`Runtime.prepare`."""
         return self.boot().prepare(store, function)
 
+    def needs(self, image: str | Path | None = None) -> Needs:
+        """List what an image file asks of the platform, and who answers.
+
+        Without a path: the library of the installed wasmtime package. Nothing is loaded. Raises
+        ImageError.
+        """
+        from theseus_kit.image.needs import find_needs
+
+        if image is None:
+            from theseus_kit.runtime.wheel import find_wheel
+
+            image = find_wheel().library
+        return find_needs(image, self.namespace.provider_of, self.system_calls.provider_of)
+
     def backtrace(self) -> tuple[BacktraceEntry, ...]:
         """Where the guest is, innermost frame first, at any moment Python holds control."""
         return capture_backtrace(self.hooks, self.tasks, self.machine.registers())
@@ -109,6 +124,8 @@ class Platform:
             return
         self._closed = True
         try:
+            if self._runtime is not None:
+                self._runtime.close()
             self.hooks.platform_closed()
         finally:
             self.machine.close()

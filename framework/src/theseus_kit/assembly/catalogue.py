@@ -6,7 +6,7 @@ A plugin that cannot be imported is listed as broken with the reason, and hinder
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -94,9 +94,10 @@ class Catalogue:
         ]
 
 
-def closest(name: str, known: Sequence[str] | dict[str, object] | dict[str, Installed]) -> str:
+def closest(name: str, known: Iterable[str]) -> str:
     """Say which known name was probably meant, or list what there is; starts with ``: ``."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
     if near:
         return f": did you mean {near[0]!r}?"
-    return f": there is {', '.join(sorted(known))}" if known else ": there is none"
+    return f": there is {', '.join(names)}" if names else ": there is none"

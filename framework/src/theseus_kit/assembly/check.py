@@ -24,7 +24,7 @@ def hooks_of(specification: type) -> dict[str, Callable[..., Any]]:
 
 def implementations_of(plugin: type[Plugin]) -> dict[str, tuple[Callable[..., Any], bool]]:
     """Return a plugin's hook implementations by hook name, and whether each is a wrapper."""
-    found = {}
+    found: dict[str, tuple[Callable[..., Any], bool]] = {}
     for name, member in inspect.getmembers(plugin, inspect.isfunction):
         marks = getattr(member, f"{PROJECT}_impl", None)
         if marks is not None:

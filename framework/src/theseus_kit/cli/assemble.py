@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,18 +23,11 @@ EXIT_TRAP = 134
 """What a shell reports of a process killed by SIGABRT, and what ``wasmtime run`` exits with."""
 
 
-class CompileOn(StrEnum):
-    """Where a module is compiled."""
-
-    HOST = "host"
-    GUEST = "guest"
-
-
 def assemble_command(
     module: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODULE [ARGUMENTS]...]",
+            metavar="MODULE [ARGUMENTS]",
             help="A .wat, .wasm or .cwasm file and what it is given.",
         ),
     ] = None,
@@ -46,9 +38,9 @@ def assemble_command(
         str | None, typer.Option(help="Call this exported function with the arguments.")
     ] = None,
     compile_on: Annotated[
-        CompileOn,
+        Literal["host", "guest"],
         typer.Option("--compile", help="Compile on the host's CPU, cached, or inside the machine."),
-    ] = CompileOn.HOST,
+    ] = "host",
     cache: Annotated[
         Path | None, typer.Option(help="Keep compiled modules here instead of the user's cache.")
     ] = None,
@@ -81,7 +73,7 @@ def assemble_command(
             module[0],
             module[1:],
             invoke=invoke,
-            compile_on=compile_on.value,
+            compile_on=compile_on,
             cache=None if no_cache else cache or _default_cache(),
             strict=strict,
             wasmtime=wasmtime,
@@ -97,8 +89,9 @@ def _default_cache() -> Path:
 def _report(platform: Platform, wasmtime: Path | None, json: bool) -> int:
     """Say what the library needs that the assembly lacks."""
     from theseus_kit.cli.needs import summary
+    from theseus_kit.runtime.wheel import find_wheel
 
-    needs = platform.needs(None if wasmtime is None else platform.library_path(wasmtime))
+    needs = platform.needs(find_wheel(wasmtime).library)
     if json:
         import json as json_module
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from theseus_kit.assembly.catalogue import closest
 from theseus_kit.cli.wasm_values import format_result, parse_arguments
@@ -26,7 +26,7 @@ def run_module(
     arguments: Sequence[str],
     *,
     invoke: str | None,
-    compile_on: str,
+    compile_on: Literal["host", "guest"],
     cache: Path | None,
     strict: bool,
     wasmtime: Path | None,
