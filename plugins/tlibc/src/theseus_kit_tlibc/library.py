@@ -74,6 +74,13 @@ class Library:
                 chosen[os.fsencode(name)] = os.fsencode(os.environ[name])
         return chosen
 
+    def provided(self, name: str) -> int:
+        """The address of one of this library's own functions, for machine code to jump to."""
+        address = self.services.namespace.resolve(name)
+        if address is None:
+            raise PlatformError(f"{name} is not provided", errno.ENOENT)
+        return address
+
     def constant(self, data: bytes) -> int:
         """The guest address of bytes that never change; the same bytes have one address."""
         address = self._constants.get(data)

@@ -20,6 +20,7 @@ from theseus_kit_tlibc.stdlib import Stdlib
 from theseus_kit_tlibc.string import String
 from theseus_kit_tlibc.sys_mman import SysMman
 from theseus_kit_tlibc.sys_random import SysAuxv, SysRandom
+from theseus_kit_tlibc.syscall import Syscall
 from theseus_kit_tlibc.time import Time
 from theseus_kit_tlibc.tls import TlsAreas
 from theseus_kit_tlibc.unistd import Unistd
@@ -53,7 +54,7 @@ class TlibcPlugin(Plugin):
         self._headers = (
             *(String(library), Stdlib(library), self._errno, Assert(library), Time(library)),
             *(Unistd(library), Fcntl(library), SysMman(library), self._signal, Sched(library)),
-            *(Pthread(library), random, SysAuxv(library), self._link),
+            *(Pthread(library), random, SysAuxv(library), self._link, Syscall(library)),
         )
 
     @hookimpl

@@ -1,4 +1,4 @@
-"""pthread.h: identity, keys, once and mutexes of tasks.
+"""pthread.h: identity, attributes, keys, once and mutexes of tasks.
 
 Tasks switch only where they block. A mutex that is taken, asked for by the only task that could
 run, is a deadlock, and is reported as one.
@@ -7,20 +7,29 @@ pthread_mutex_t, the words of it used here, where glibc has them::
 
     0   lock: 0 free, 1 taken      4   count of a recursive lock
     8   owner: the task's id      16   kind: 0 normal, 1 recursive, 2 error-checking
+
+pthread_attr_t, likewise::
+
+    16  guard size    24  stack address (its lowest byte here)    32  stack size
 """
 
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
-from theseus_kit.errors import GuestKilled, PlatformError
+from theseus_kit.errors import GuestKilled, InvalidParameterError, PlatformError
+from theseus_kit.task import STACK_SIZE
 from theseus_kit.values.exceptions import Panicked
+from theseus_kit.values.memory import PAGE_SIZE
 from theseus_kit_tlibc.declare import NULL, RESULT, Header, c_function
 
 RECURSIVE = 1
 ERROR_CHECKING = 2
+PTHREAD_STACK_MIN = 16384
 _MUTEX_SIZE = 40
+_ATTRIBUTES_SIZE = 56
+_GUARD_SIZE, _STACK_ADDRESS, _STACK_SIZE = 16, 24, 32
 _COUNT, _OWNER, _KIND = 4, 8, 16
 _ONCE_RUNNING, _ONCE_DONE = 1, 2
 
@@ -36,6 +45,71 @@ class Pthread(Header):
     @c_function("int pthread_equal(pthread_t t1, pthread_t t2)")
     def pthread_equal(self, t1: int, t2: int) -> int:
         return t1 == t2
+
+    @c_function(
+        "int pthread_create(pthread_t *thread, const pthread_attr_t *attr, "
+        "void *(*start_routine)(void *), void *arg)",
+        on_error=RESULT,
+    )
+    def pthread_create(self, thread: int, attr: int, start_routine: int, arg: int) -> NoReturn:
+        """Say that this platform has no threads beside the one there is.
+
+        ENOSYS, not EAGAIN, which would promise that it may work later. Programs ask for it: Rust
+        takes it for io::ErrorKind::Unsupported, upon which rayon works on the calling thread.
+        """
+        raise PlatformError("this platform has a single task", errno.ENOSYS)
+
+    @c_function("int pthread_attr_init(pthread_attr_t *attr)", on_error=RESULT)
+    def pthread_attr_init(self, attr: int) -> int:
+        memory = self.library.memory
+        memory.write(attr, bytes(_ATTRIBUTES_SIZE))
+        memory.write_u64(attr + _GUARD_SIZE, PAGE_SIZE)
+        memory.write_u64(attr + _STACK_SIZE, STACK_SIZE)
+        return 0
+
+    @c_function("int pthread_attr_destroy(pthread_attr_t *attr)", on_error=RESULT)
+    def pthread_attr_destroy(self, attr: int) -> int:
+        return 0
+
+    @c_function(
+        "int pthread_attr_setstacksize(pthread_attr_t *attr, size_t stacksize)", on_error=RESULT
+    )
+    def pthread_attr_setstacksize(self, attr: int, stacksize: int) -> int:
+        if stacksize < PTHREAD_STACK_MIN:
+            raise InvalidParameterError(f"a stack of {stacksize} bytes")
+        self.library.memory.write_u64(attr + _STACK_SIZE, stacksize)
+        return 0
+
+    @c_function(
+        "int pthread_attr_getguardsize(const pthread_attr_t *attr, size_t *guardsize)",
+        on_error=RESULT,
+    )
+    def pthread_attr_getguardsize(self, attr: int, guardsize: int) -> int:
+        memory = self.library.memory
+        memory.write_u64(guardsize, memory.read_u64(attr + _GUARD_SIZE))
+        return 0
+
+    @c_function(
+        "int pthread_attr_getstack(const pthread_attr_t *attr, void **stackaddr, "
+        "size_t *stacksize)",
+        on_error=RESULT,
+    )
+    def pthread_attr_getstack(self, attr: int, stackaddr: int, stacksize: int) -> int:
+        memory = self.library.memory
+        memory.write_u64(stackaddr, memory.read_u64(attr + _STACK_ADDRESS))
+        memory.write_u64(stacksize, memory.read_u64(attr + _STACK_SIZE))
+        return 0
+
+    @c_function("int pthread_getattr_np(pthread_t thread, pthread_attr_t *attr)", on_error=RESULT)
+    def pthread_getattr_np(self, thread: int, attr: int) -> int:
+        """The attributes a running task has: where its stack lies."""
+        for task in self.library.services.tasks:
+            if task.thread.fs_base == thread:
+                self.pthread_attr_init(attr)
+                self.library.memory.write_u64(attr + _STACK_ADDRESS, task.stack.start)
+                self.library.memory.write_u64(attr + _STACK_SIZE, task.stack.size)
+                return 0
+        raise PlatformError(f"no thread {thread:#x}", errno.ESRCH)
 
     @c_function(
         "int pthread_key_create(pthread_key_t *key, void (*destructor)(void *))",
