@@ -274,7 +274,7 @@ class Results:
                 return found.kind is expected.kind and expected.matches(found.bits)
             if isinstance(expected, VectorPattern):
                 return found.kind is Kind.V128 and expected.matches(found.bits)
-            return found == expected
+            return _same(found, expected)
         if isinstance(found, Null):
             return isinstance(expected, Null) and expected.kind in (None, value.kind)
         if isinstance(expected, ReferencePattern):
@@ -283,7 +283,7 @@ class Results:
             return _TYPES[Kind(value.kind)] == expected.heap_type
         if isinstance(expected, HostReference) and expected.kind is Kind.ANYREF:
             return value.kind == Kind.ANYREF and calls.host_object_of_any(value) == expected
-        return found == expected
+        return _same(found, expected)
 
     def __str__(self) -> str:
         return " ".join(f"({self._calls.read(value)})" for value in self.array) or "nothing"
@@ -296,6 +296,11 @@ _TYPES = {
     Kind.EXNREF: "exn",
 }
 _ANY_SUBTYPES = ("eq", "i31", "struct", "array")
+
+
+def _same(found: Expectation, expected: Expectation) -> bool:
+    """Compare, and not as the tuples they are: a null of "func" is no reference to a "func"."""
+    return type(found) is type(expected) and found == expected
 
 
 def _name(export: bytes) -> str:

@@ -34,7 +34,8 @@ class FileResult:
     """What became of one ``.wast`` file. Every command counts, modules and actions too.
 
     ``aborted`` says why the rest of the file was not run, if it was not: the platform died, or
-    the file is no script. It comes with a failure. ``seconds`` is wall-clock time.
+    the file is no script. It comes with a failure. ``seconds`` is wall-clock
+    time, ``cpu_seconds`` the processor time of the process that ran the file.
     """
 
     path: str
@@ -43,6 +44,7 @@ class FileResult:
     skipped: tuple[Skip, ...] = ()
     aborted: str | None = None
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
     @property
     def failed(self) -> int:

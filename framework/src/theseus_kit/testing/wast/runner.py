@@ -80,7 +80,7 @@ class SpecRunner:
 
     def run_source(self, source: bytes, path: str = "<script>") -> FileResult:
         """Run a script. What a command raises becomes a failure; a dead platform ends the run."""
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         passed = 0
         failures: list[Failure] = []
         skipped: list[Skip] = []
@@ -105,6 +105,9 @@ class SpecRunner:
                         passed += 1
             finally:
                 script.close()
+        except _SetupError as error:
+            aborted = str(error)
+            failures.append(Failure(0, path, "the spectest module", aborted))
         except ScriptError as error:
             aborted = str(error)
             failures.append(Failure(0, path, "a script", aborted))
@@ -112,8 +115,15 @@ class SpecRunner:
             # The platform's own: the guest was killed, a plugin broke its contract.
             aborted = f"{type(error).__name__}: {error}"
             fail("the platform to go on", aborted)
-        seconds = time.perf_counter() - started
-        return FileResult(path, passed, tuple(failures), tuple(skipped), aborted, seconds)
+        return FileResult(
+            path,
+            passed,
+            tuple(failures),
+            tuple(skipped),
+            aborted,
+            seconds=time.perf_counter() - started,
+            cpu_seconds=time.process_time() - cpu_started,
+        )
 
 
 class _Mismatch(Exception):
@@ -123,6 +133,10 @@ class _Mismatch(Exception):
         super().__init__(f"expected {expected}, got {got}")
         self.expected = expected
         self.got = got
+
+
+class _SetupError(Exception):
+    """What every script needs cannot be had: the module spectest does not compile or link."""
 
 
 class _Script:
@@ -140,7 +154,6 @@ class _Script:
         self._instances: dict[str | None, _Instance] = {}
         self._definitions: dict[str | None, Any] = {}
         self._current: _Instance | None = None
-        define_spectest(api, self._linker, self._store, self._compile_text)
         self._handlers: dict[type, Callable[[Any], None]] = {
             AssertReturn: self._assert_return,
             AssertTrap: self._assert_trap,
@@ -156,6 +169,10 @@ class _Script:
             Get: self._act,
             Unknown: self._unknown,
         }
+        try:
+            define_spectest(api, self._linker, self._store, self._compile_text)
+        except (api.Trap, *runner.errors) as error:
+            raise _SetupError(cause(error)) from error
 
     def run(self, command: Command) -> None:
         """Carry a command out. Raises _Mismatch and Unsupported."""

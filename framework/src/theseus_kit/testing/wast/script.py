@@ -273,8 +273,8 @@ class _ScriptReader:
             rest.pop(0)
         name = None
         if rest and isinstance(rest[0], str) and rest[0].startswith("$"):
-            name = rest.pop(0)
-            assert isinstance(name, str)
+            name = rest[0]
+            del rest[0]
         if rest and rest[0] in ("binary", "quote"):
             skipped = len(words) - len(rest) + 1
             everything, _ = tokens_of_module(source, text, text.end)
@@ -323,7 +323,7 @@ class _ScriptReader:
         return known
 
 
-_JUDGEMENTS = {
+_JUDGEMENTS: dict[str, type[AssertInvalid | AssertMalformed | AssertUnlinkable]] = {
     "assert_invalid": AssertInvalid,
     "assert_malformed": AssertMalformed,
     "assert_unlinkable": AssertUnlinkable,
