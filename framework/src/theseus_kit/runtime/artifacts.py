@@ -8,7 +8,7 @@ artifacts of another version are refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -38,12 +38,12 @@ class ModuleLoader:
     """Makes modules for one runtime. ``wasmtime`` is the guest's API."""
 
     def __init__(
-        self, hooks: HookRelay, wheel: Wheel, wasmtime: ModuleType, cpu_features: tuple[str, ...]
+        self, hooks: HookRelay, wheel: Wheel, wasmtime: ModuleType, cpu_features: Iterable[str]
     ) -> None:
         self._hooks = hooks
         self._wheel = wheel
         self._wasmtime: Any = wasmtime
-        self._cpu_features = cpu_features
+        self._flags = compiler_flags(cpu_features)
         self._host: Any = None
 
     def load(
@@ -97,7 +97,7 @@ class ModuleLoader:
         try:
             config = host.Config()
             config.target = TARGET
-            for feature in self._cpu_features:
+            for feature in self._flags:
                 config.cranelift_flag_enable(feature)
             configure(config, settings)
             return bytes(host.Module(host.Engine(config), binary).serialize())
@@ -135,7 +135,7 @@ class ModuleLoader:
             (
                 f"wasmtime {self._wheel.version}",
                 f"target {TARGET}",
-                f"features {' '.join(sorted(self._cpu_features))}",
+                f"features {' '.join(self._flags)}",
                 f"settings {' '.join(chosen)}",
                 f"module {digest(content).hex()}",
             )
@@ -148,6 +148,18 @@ class ModuleLoader:
             import os
 
             raise ModuleError(f"{name}: cannot be read: {os.strerror(error.errno)}") from error
+
+
+def compiler_flags(cpu_features: Iterable[str]) -> tuple[str, ...]:
+    """Return which of a machine's ``cpu_features`` Wasmtime accepts in an artifact, sorted.
+
+    It asks Rust's ``is_x86_feature_detected``, which reports BMI1 and BMI2 (VEX-encoded) only
+    where the system saves AVX state.
+    """
+    features = set(cpu_features)
+    if "has_avx" not in features:
+        features -= {"has_bmi1", "has_bmi2"}
+    return tuple(sorted(features))
 
 
 def configure(config: Any, settings: Settings) -> None:
