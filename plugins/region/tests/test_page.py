@@ -1,9 +1,9 @@
 """Page arithmetic at the values region-rs's own tests use, and at the edge of 64 bits."""
 
 import pytest
-from theseus_kit_region import page
 
 from theseus_kit.errors import InvalidParameterError
+from theseus_kit_region import page
 
 SIZE = page.size()
 LAST = (1 << 64) - 1

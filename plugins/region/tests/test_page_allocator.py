@@ -13,7 +13,6 @@ from hypothesis.stateful import (
     multiple,
     rule,
 )
-from theseus_kit_region import AllocatedPages, PageAllocator
 
 from theseus_kit.errors import AddressInUseError, InvalidParameterError, OutOfMemoryError
 from theseus_kit.values.memory import (
@@ -25,6 +24,7 @@ from theseus_kit.values.memory import (
     Placement,
     WithinRange,
 )
+from theseus_kit_region import AllocatedPages, PageAllocator
 
 BASE = 0x10_0000_3000
 PAGES = 64

@@ -32,7 +32,6 @@ from theseus_kit.values.memory import (
 )
 from theseus_kit_region.range_map import RangeMap
 
-
 ANYWHERE = AnyAddress()
 
 
@@ -210,7 +209,7 @@ class PageAllocator:
         """
         free = self._free
         smallest = size + 2 * gap
-        at_low = free.find(low)
+        at_low = free.find(low) if low > self.territory.start else None
         if at_low is not None:
             start = _align(max(at_low[0] + gap, low), alignment)
             if start + size <= high and start + size + gap <= at_low[0] + at_low[1]:

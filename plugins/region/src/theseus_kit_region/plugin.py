@@ -120,7 +120,7 @@ class RegionPlugin(Plugin):
         else:
             memory.map(start, size, Protection.READ_WRITE)
             try:
-                memory.write(start, backing.data)
+                memory.write(start, memoryview(backing.data).cast("B"))
                 memory.protect(start, size, protection)
             except BaseException:
                 self._drop(start, start + size)

@@ -34,6 +34,8 @@ Range: TypeAlias = tuple[int, int, Value]
 LIMIT = 64
 """Most entries of a node. 32 to 128 measure alike; below, depth costs; above, slicing does."""
 
+_FEW = 8
+
 
 class Leaf(Generic[Value]):
     """Up to LIMIT ranges. Empty only as the root of an empty tree."""
@@ -93,6 +95,9 @@ class RangeTree(Generic[Value]):
     def first_of_size(self, address: int, size: int) -> Range[Value] | None:
         """The lowest range of at least ``size`` bytes among those that start at ``address`` or
         above."""
+        starts = self._first.starts
+        if starts and address <= starts[0]:
+            return _first_below(self._root, size)
         leaf, index = self.locate(address)
         if index < 0 or leaf.starts[index] < address:
             index += 1
@@ -100,15 +105,8 @@ class RangeTree(Generic[Value]):
         for found in range(index, len(sizes)):
             if sizes[found] >= size:
                 return leaf.starts[found], sizes[found], leaf.values[found]
-        if not leaf.starts:
-            return None
-        node = self._next_of_size(leaf, size)
-        while isinstance(node, _Inner):
-            node = node.children[_first_at_least(node.maxima, size)]
-        if node is None:
-            return None
-        found = _first_at_least(node.sizes, size)
-        return node.starts[found], node.sizes[found], node.values[found]
+        node = self._next_of_size(leaf, size) if leaf.starts else None
+        return None if node is None else _first_below(node, size)
 
     def _next_of_size(self, leaf: Leaf[Value], size: int) -> Leaf[Value] | _Inner[Value] | None:
         """The lowest subtree right of a leaf that holds a range of at least ``size`` bytes."""
@@ -133,13 +131,10 @@ class RangeTree(Generic[Value]):
         key = leaf.starts[0] if leaf.starts else 0
         here = min(count, len(leaf.starts) - index)
         following = leaf.next
-        end = index + here
-        if len(ranges) == 1 and here == 1:
-            leaf.starts[index], leaf.sizes[index], leaf.values[index] = ranges[0]
+        if len(ranges) > _FEW:
+            _put_many(leaf, index, index + here, ranges)
         else:
-            leaf.starts[index:end] = [start for start, _, _ in ranges]
-            leaf.sizes[index:end] = [size for _, size, _ in ranges]
-            leaf.values[index:end] = [value for _, _, value in ranges]
+            _put_few(leaf, index, index + here, ranges)
         count -= here
         while count and following is not None:
             after = following.next
@@ -262,8 +257,42 @@ class RangeTree(Generic[Value]):
             self._root.parent = None
 
 
+def _put_few(leaf: Leaf[Value], index: int, end: int, ranges: Sequence[Range[Value]]) -> None:
+    """Replace leaf[index:end] by overwriting in place: half the time of slicing for one or two."""
+    starts, sizes, values = leaf.starts, leaf.sizes, leaf.values
+    for start, size, value in ranges:
+        if index < end:
+            starts[index] = start
+            sizes[index] = size
+            values[index] = value
+        else:
+            starts.insert(index, start)
+            sizes.insert(index, size)
+            values.insert(index, value)
+        index += 1
+    if index < end:
+        del starts[index:end], sizes[index:end], values[index:end]
+
+
+def _put_many(leaf: Leaf[Value], index: int, end: int, ranges: Sequence[Range[Value]]) -> None:
+    leaf.starts[index:end] = [start for start, _, _ in ranges]
+    leaf.sizes[index:end] = [size for _, size, _ in ranges]
+    leaf.values[index:end] = [value for _, _, value in ranges]
+
+
+def _first_below(node: Leaf[Value] | _Inner[Value], size: int) -> Range[Value] | None:
+    """The lowest range of at least ``size`` bytes at or below a node."""
+    while isinstance(node, _Inner):
+        index = _first_at_least(node.maxima, size)
+        if index < 0:
+            return None
+        node = node.children[index]
+    index = _first_at_least(node.sizes, size)
+    return None if index < 0 else (node.starts[index], node.sizes[index], node.values[index])
+
+
 def _first_at_least(sizes: list[int], size: int) -> int:
     for index, candidate in enumerate(sizes):
         if candidate >= size:
             return index
-    raise AssertionError("a node's maximum does not match what it holds")
+    return -1

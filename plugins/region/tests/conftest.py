@@ -1,0 +1,52 @@
+"""A machine with the memory-mapping hooks alone, which is all that these tests need."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, cast
+
+import pluggy
+import pytest
+
+from theseus_kit.hookspecs import GROUPS, PROJECT, Open
+from theseus_kit.machine import create_machine
+from theseus_kit.machine.protocol import Machine, Memory
+from theseus_kit.plugin import Services
+from theseus_kit.task import Tasks
+from theseus_kit_region import RegionOperations, RegionOptions, RegionPlugin
+
+if TYPE_CHECKING:
+    from theseus_kit.image import Namespace
+
+
+class MappedMachine:
+    """A machine, its memory, the hooks over it, and region-rs's operations over the hooks."""
+
+    def __init__(self, machine: Machine, options: RegionOptions) -> None:
+        manager = pluggy.PluginManager(PROJECT)
+        for specification in (*GROUPS.values(), Open):
+            manager.add_hookspecs(specification)
+        # The plugin uses the machine only: no image is loaded, so there is no namespace.
+        services = Services(machine, manager.hook, Tasks(machine), cast("Namespace", None))
+        self.plugin = RegionPlugin(services, options)
+        manager.register(self.plugin)
+        self.machine = machine
+        self.memory: Memory = machine.memory
+        self.hooks = manager.hook
+        self.operations = RegionOperations(manager.hook)
+
+
+@pytest.fixture
+def make_mapped() -> Iterator[Callable[..., MappedMachine]]:
+    with ExitStack() as stack:
+
+        def make(**options: int) -> MappedMachine:
+            machine = create_machine("emulated", {})
+            stack.callback(machine.close)
+            return MappedMachine(machine, RegionOptions(**options))
+
+        yield make
+
+
+@pytest.fixture
+def mapped(make_mapped: Callable[..., MappedMachine]) -> MappedMachine:
+    return make_mapped()
