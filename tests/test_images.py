@@ -91,7 +91,7 @@ def test_a_stack_protected_function_finds_its_canary_and_a_smashed_stack_is_noti
     )
     assert image.call("fill", 16) == 1
     with pytest.raises(GuestKilled) as raised:
-        image.call("fill", 64)
+        image.call("fill", 32)
     assert isinstance(raised.value.reason, Panicked)
     assert "stack" in str(raised.value)
 

@@ -79,7 +79,8 @@ def _convert(value: object, hint: Any) -> object:
 
 
 def _convert_to_first(value: object, hints: tuple[Any, ...]) -> object:
-    for hint in sorted(hints, key=lambda hint: hint is str):  # text fits str: try that last
+    # Any text fits str and Path, so what accepts less is asked first.
+    for hint in sorted(hints, key=lambda hint: hint in (str, Path)):
         try:
             return _convert(value, hint)
         except (TypeError, ValueError):
