@@ -22,8 +22,9 @@ from operator import add, attrgetter, itemgetter
 from typing import NamedTuple, Protocol, TypeAlias
 
 _ENTRY = struct.Struct("<IBBHQQ")
-_SHT_SYMTAB, _SHT_DYNSYM = 2, 11
-_SHF_ALLOC = 2
+SYMBOL_SIZE = _ENTRY.size
+_SHT_SYMTAB, SHT_DYNSYM = 2, 11
+SHF_ALLOC = 2
 _SHN_UNDEF, _SHN_LORESERVE = 0, 0xFF00
 _STT_NOTYPE, _STT_OBJECT, _STT_FUNC, _STT_GNU_IFUNC = 0, 1, 2, 10
 _STB_LOCAL, _STB_GLOBAL, _STB_WEAK = 0, 1, 2
@@ -86,7 +87,7 @@ class ElfSymbols:
     def __init__(self, contents: bytes | mmap, sections: Sequence[SectionHeader]) -> None:
         self._contents = contents
         self._loaded = sorted(
-            (section for section in sections if section.flags & _SHF_ALLOC and section.size),
+            (section for section in sections if section.flags & SHF_ALLOC and section.size),
             key=attrgetter("address"),
         )
         table = _symbol_section(sections)
@@ -195,7 +196,7 @@ class ElfSymbols:
 
 def _symbol_section(sections: Sequence[SectionHeader]) -> SectionHeader | None:
     """.symtab where the file was not stripped of it, else .dynsym."""
-    for wanted in (_SHT_SYMTAB, _SHT_DYNSYM):
+    for wanted in (_SHT_SYMTAB, SHT_DYNSYM):
         for section in sections:
             if section.type == wanted and section.link < len(sections):
                 return section

@@ -9,11 +9,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from theseus_kit.errors import AlreadyRegisteredError, NotRegisteredError
+from theseus_kit.errors import AlreadyRegisteredError, ImageError, NotRegisteredError
 from theseus_kit.values.symbols import RuntimeCode, Symbol
-from theseus_kit_backtrace.symbol_table import ElfSymbols
+from theseus_kit_backtrace.symbol_table import (
+    SHF_ALLOC,
+    SHT_DYNSYM,
+    SYMBOL_SIZE,
+    ElfSymbols,
+    SectionHeader,
+)
 
 if TYPE_CHECKING:
     from theseus_kit.image import Image, Namespace
@@ -21,6 +27,8 @@ if TYPE_CHECKING:
 _LANGUAGES = ("rust", "itanium")
 """Manglings looked for: Rust's (v0 and legacy) and C++'s. The package knows more, some of which
 rewrite plain C names."""
+
+_DT_STRTAB, _DT_SYMTAB, _DT_STRSZ = 5, 6, 10
 
 _text_start = attrgetter("text.start")
 
@@ -40,7 +48,7 @@ class Symbolizer:
             if found is not None:
                 address = image.base + found.address
                 return Symbol(
-                    address, 0, found.size, name, demangled(name), image.name, found.section
+                    address, 0, found.size, name, demangled(name), image.name, found.section or None
                 )
         for code in self._runtime_code:
             for symbol in code.symbols:
@@ -66,7 +74,7 @@ class Symbolizer:
                 name,
                 demangled(name),
                 image.name,
-                found.section,
+                found.section or None,
             ),
         )
 
@@ -94,7 +102,7 @@ class Symbolizer:
     def _table(self, image: Image) -> ElfSymbols:
         table = self._tables.get(image)
         if table is None:
-            table = self._tables[image] = ElfSymbols(image.file, image.sections())
+            table = self._tables[image] = ElfSymbols(image.file, _section_headers(image))
         return table
 
     def _in_runtime_code(self, address: int) -> Sequence[Symbol]:
@@ -116,6 +124,51 @@ def demangled(name: str | None) -> str | None:
 
     readable = demangle(name, language=_LANGUAGES)
     return None if readable == name else readable
+
+
+class _SegmentHeader(NamedTuple):
+    """A section header made of what the program headers and the dynamic section say."""
+
+    name: str
+    type: int
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int = 0
+
+
+def _section_headers(image: Image) -> Sequence[SectionHeader]:
+    """The file's section headers; made up where it was stripped of them, or they are broken.
+
+    An image runs without section headers: what it needs is in its segments, and its dynamic
+    symbols are found from there.
+    """
+    try:
+        sections = image.sections()
+    except ImageError:
+        sections = ()
+    if sections:
+        return sections
+    headers = [
+        _SegmentHeader("", 0, SHF_ALLOC, segment.address, segment.offset, segment.memory_size)
+        for segment in image.segments
+    ]
+    dynamic = image.dynamic
+    symbols = _file_offset(image, dynamic.get(_DT_SYMTAB))
+    strings = _file_offset(image, dynamic.get(_DT_STRTAB))
+    if symbols is not None and strings is not None:
+        size = image.table.hashed_count * SYMBOL_SIZE
+        link = len(headers) + 1
+        headers.append(_SegmentHeader("", SHT_DYNSYM, 0, 0, symbols, size, link))
+        headers.append(_SegmentHeader("", 0, 0, 0, strings, dynamic.get(_DT_STRSZ)))
+    return headers
+
+
+def _file_offset(image: Image, address: int) -> int | None:
+    """Where the file has the byte at one of the image's own addresses."""
+    segment = image.segment_at(image.base + address)
+    return None if segment is None else segment.offset + address - segment.address
 
 
 def _at(symbol: Symbol, address: int) -> Symbol:
