@@ -216,8 +216,8 @@ class Unwinding:
 
     @optional
     @hookspec(firstresult=True)
-    def unwind_register_tables(self, text: AddressRange, frame_table: int) -> None:
-        """Learn the .eh_frame at ``frame_table`` for run-time code.
+    def unwind_register_tables(self, frame_table: int) -> None:
+        """Learn the .eh_frame section at ``frame_table``, which describes run-time code.
 
         Raises AlreadyRegisteredError.
         """

@@ -5,6 +5,7 @@ import ctypes
 import pytest
 
 from theseus_kit.errors import GuestKilled, PlatformError
+from theseus_kit_backtrace.run_time_tables import RunTimeTables
 from theseus_kit_backtrace.unwind_abi import UnwindFunctions
 
 SOURCE = """
@@ -112,7 +113,7 @@ def test_the_enclosing_function_of_an_address_is_its_symbols_start(image):
 
 
 def test_a_context_outside_of_its_callback_is_refused(platform):
-    functions = UnwindFunctions(platform.services)
+    functions = UnwindFunctions(platform.services, RunTimeTables(platform.machine.memory))
     with pytest.raises(PlatformError, match="0x10 is no unwind context"):
         functions.instruction_pointer(0x10)
 

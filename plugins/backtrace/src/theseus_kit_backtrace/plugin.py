@@ -13,6 +13,7 @@ from theseus_kit.values.linkage import CFunction
 from theseus_kit.values.memory import AddressRange
 from theseus_kit.values.symbols import Frame, RuntimeCode, Symbol
 from theseus_kit_backtrace.frame_pointers import walk
+from theseus_kit_backtrace.run_time_tables import RunTimeTables
 from theseus_kit_backtrace.symbolizer import Symbolizer
 from theseus_kit_backtrace.unwind_abi import UnwindFunctions
 
@@ -41,7 +42,8 @@ class BacktracePlugin(Plugin):
     def __init__(self, services: Services, options: Any) -> None:
         super().__init__(services, options)
         self._symbolizer = Symbolizer(services.namespace)
-        self._unwind_functions = UnwindFunctions(services)
+        self._tables = RunTimeTables(services.machine.memory)
+        self._unwind_functions = UnwindFunctions(services, self._tables)
 
     @hookimpl
     def symbol_lookup(self, name: str) -> Symbol | None:
@@ -63,6 +65,14 @@ class BacktracePlugin(Plugin):
     def unwind_frames(self, registers: Registers, stack: AddressRange) -> Iterator[Frame]:
         memory = self.services.machine.memory
         return walk(memory, registers.copy(), stack, self.options.max_frames)
+
+    @hookimpl
+    def unwind_register_tables(self, frame_table: int) -> None:
+        self._tables.register(frame_table)
+
+    @hookimpl
+    def unwind_unregister_tables(self, frame_table: int) -> None:
+        self._tables.unregister(frame_table)
 
     @hookimpl
     def c_symbols(self) -> Iterable[CFunction]:

@@ -20,6 +20,7 @@ from theseus_kit.errors import NotRegisteredError
 from theseus_kit.plugin import Services
 from theseus_kit.values.linkage import CFunction
 from theseus_kit.values.symbols import Frame
+from theseus_kit_backtrace.run_time_tables import RunTimeTables
 
 if TYPE_CHECKING:
     from theseus_kit.image import Image
@@ -36,8 +37,9 @@ _CONTEXT_STEP = 16
 class UnwindFunctions:
     """The functions and the contexts they hand out, for one platform."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, tables: RunTimeTables) -> None:
         self._services = services
+        self._tables = tables
         self._contexts: dict[int, Frame] = {}
 
     def functions(self) -> Iterable[CFunction]:
@@ -69,6 +71,8 @@ class UnwindFunctions:
                 self.enclosing_function,
                 header,
             ),
+            CFunction("void __register_frame(const void *begin)", self.register_frame, header),
+            CFunction("void __deregister_frame(const void *begin)", self.deregister_frame, header),
         )
 
     def backtrace(self, callback: int, argument: int) -> int:
@@ -117,8 +121,18 @@ class UnwindFunctions:
             return 0
         return image.base + image.dynamic.get(_DT_PLTGOT)
 
+    def register_frame(self, begin: int) -> None:
+        """Hand a JIT's .eh_frame section to the platform's unwinder, as libgcc's does."""
+        self._services.hooks.unwind_register_tables(frame_table=begin)
+
+    def deregister_frame(self, begin: int) -> None:
+        self._services.hooks.unwind_unregister_tables(frame_table=begin)
+
     def enclosing_function(self, address: int) -> int:
-        """The start of the function that holds an address, 0 if no symbol does."""
+        """The start of the function that holds an address, 0 if nothing knows it."""
+        run_time = self._tables.function_at(address)
+        if run_time is not None:
+            return run_time.start
         for symbol in self._services.hooks.symbolicate(address=address):
             if symbol.name is not None:
                 return int(symbol.address)
