@@ -31,7 +31,7 @@ of a class is reused for that class only, which bounds waste by the peak of each
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from theseus_kit.errors import OutOfMemoryError
@@ -50,9 +50,6 @@ ARENA_SIZE = 64 << 20
 WORD_BUMP = 105
 WORD_END = 106
 WORD_SLOW_MALLOC = 107
-WORD_SLOW_FREE = 108
-WORD_SLOW_REALLOC = 109
-WORD_SLOW_CALLOC = 110
 CONTROL_WORDS = 112
 
 IN_USE = 0xA110CA7E
@@ -98,6 +95,11 @@ class Heap:
         self._words = memory.view.cast("Q")
         self._halves = memory.view.cast("I")
         self._heads = self.control >> 3
+
+    def set_slow_paths(self, addresses: Sequence[int]) -> None:
+        """Tell the machine code where malloc, free, realloc and calloc go on in Python."""
+        for word, address in enumerate(addresses, WORD_SLOW_MALLOC):
+            self._words[self._heads + word] = address
 
     def allocate(self, size: int) -> int:
         """Return the address of at least ``size`` bytes. Raises OutOfMemoryError."""

@@ -34,11 +34,6 @@ class Listing:
     def assembly(self) -> str:
         return "\n".join(instruction for _, instruction in self.lines)
 
-    def with_addresses(self, *addresses: int) -> bytes:
-        """The code with its holes filled, in order."""
-        code = self.code
-        if code.count(HOLE) != len(addresses):
-            raise ValueError(f"{code.count(HOLE)} holes, {len(addresses)} addresses")
-        for address in addresses:
-            code = code.replace(HOLE, address.to_bytes(8, "little"), 1)
-        return code
+    def with_address(self, address: int) -> bytes:
+        """The code with an address in its holes."""
+        return self.code.replace(HOLE, address.to_bytes(8, "little"))

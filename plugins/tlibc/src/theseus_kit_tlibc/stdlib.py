@@ -5,15 +5,21 @@ The heap's workings are in :mod:`.heap`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from theseus_kit.errors import GuestKilled, InvalidParameterError, OutOfMemoryError
 from theseus_kit.values.exceptions import KillRequested, Panicked
 from theseus_kit_tlibc.declare import NULL, RESULT, Header, c_function
 from theseus_kit_tlibc.heap import HeapError
+from theseus_kit_tlibc.heap_code import CALLOC, FREE, MALLOC, REALLOC
+from theseus_kit_tlibc.listing import Listing
 
 if TYPE_CHECKING:
     from theseus_kit_tlibc.library import Library
+
+_SLOW_PATHS = ("__malloc_slow", "__free_slow", "__realloc_slow", "__calloc_slow")
+"""What the machine code falls back on, in the order of the control block's words."""
 
 
 class Stdlib(Header):
@@ -24,18 +30,26 @@ class Stdlib(Header):
         self._environment: dict[bytes, int] = {}
         self._at_exit: list[tuple[int, int, int]] = []
 
-    @c_function("void *malloc(size_t size)", on_error=NULL)
+    def machine_code(self, listing: Listing) -> Callable[[], bytes]:
+        def code() -> bytes:
+            heap = self.library.heap
+            heap.set_slow_paths([self.library.provided(name) for name in _SLOW_PATHS])
+            return listing.with_address(heap.control)
+
+        return code
+
+    @c_function("void *malloc(size_t size)", on_error=NULL, listing=MALLOC)
     def malloc(self, size: int) -> int:
         return self.library.heap.allocate(size)
 
-    @c_function("void free(void *ptr)")
+    @c_function("void free(void *ptr)", listing=FREE)
     def free(self, ptr: int) -> None:
         try:
             self.library.heap.free(ptr)
         except HeapError as error:
             self._corrupted(error)
 
-    @c_function("void *calloc(size_t nmemb, size_t size)", on_error=NULL)
+    @c_function("void *calloc(size_t nmemb, size_t size)", on_error=NULL, listing=CALLOC)
     def calloc(self, nmemb: int, size: int) -> int:
         total = nmemb * size
         if total >> 64:
@@ -46,7 +60,7 @@ class Stdlib(Header):
             self.library.memory.write(address, bytes(total))
         return address
 
-    @c_function("void *realloc(void *ptr, size_t size)", on_error=NULL)
+    @c_function("void *realloc(void *ptr, size_t size)", on_error=NULL, listing=REALLOC)
     def realloc(self, ptr: int, size: int) -> int:
         """Size 0 frees, and answers a null pointer, as glibc's does."""
         heap = self.library.heap
@@ -59,6 +73,22 @@ class Stdlib(Header):
             return heap.reallocate(ptr, size)
         except HeapError as error:
             self._corrupted(error)
+
+    @c_function("void *__malloc_slow(size_t size)", on_error=NULL)
+    def malloc_slow(self, size: int) -> int:
+        return self.malloc(size)
+
+    @c_function("void __free_slow(void *ptr)")
+    def free_slow(self, ptr: int) -> None:
+        self.free(ptr)
+
+    @c_function("void *__realloc_slow(void *ptr, size_t size)", on_error=NULL)
+    def realloc_slow(self, ptr: int, size: int) -> int:
+        return self.realloc(ptr, size)
+
+    @c_function("void *__calloc_slow(size_t nmemb, size_t size)", on_error=NULL)
+    def calloc_slow(self, nmemb: int, size: int) -> int:
+        return self.calloc(nmemb, size)
 
     @c_function("int posix_memalign(void **memptr, size_t alignment, size_t size)", on_error=RESULT)
     def posix_memalign(self, memptr: int, alignment: int, size: int) -> int:

@@ -1,7 +1,8 @@
 """string.h: blocks of memory and strings of bytes.
 
-These bodies are the plain ones: each reads or writes guest memory in one piece, checked. Where a
-pointer is bad the guest is killed, with the function's name, instead of faulting.
+The Python bodies read or write guest memory in one piece, checked; where a pointer is bad the
+guest is killed, with the function's name, instead of faulting. Functions that programs call all
+the time are machine code (:mod:`.string_code`), which faults as real code does.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import ClassVar
 
 from theseus_kit.values.memory import PAGE_SIZE, Protection
 from theseus_kit_tlibc.declare import Header, c_function
+from theseus_kit_tlibc.string_code import MEMCMP, MEMMOVE, MEMSET, STRLEN
 
 _STRING_LIMIT = 1 << 30
 
@@ -17,19 +19,25 @@ _STRING_LIMIT = 1 << 30
 class String(Header):
     header: ClassVar[str] = "string.h"
 
-    @c_function("void *memcpy(void *dest, const void *src, size_t n)", aliases=("memmove",))
+    @c_function(
+        "void *memcpy(void *dest, const void *src, size_t n)",
+        aliases=("memmove",),
+        listing=MEMMOVE,
+    )
     def memcpy(self, dest: int, src: int, n: int) -> int:
         """memcpy and memmove alike: the source is copied out before anything is written."""
         memory = self.library.memory
         memory.write(dest, memory.read(src, n))
         return dest
 
-    @c_function("void *memset(void *s, int c, size_t n)")
+    @c_function("void *memset(void *s, int c, size_t n)", listing=MEMSET)
     def memset(self, s: int, c: int, n: int) -> int:
         self.library.memory.write(s, bytes((c & 0xFF,)) * n)
         return s
 
-    @c_function("int memcmp(const void *s1, const void *s2, size_t n)", aliases=("bcmp",))
+    @c_function(
+        "int memcmp(const void *s1, const void *s2, size_t n)", aliases=("bcmp",), listing=MEMCMP
+    )
     def memcmp(self, s1: int, s2: int, n: int) -> int:
         memory = self.library.memory
         return compare(memory.read(s1, n), memory.read(s2, n))
@@ -53,7 +61,7 @@ class String(Header):
         index = self.library.memory.read(s, n).rfind(c & 0xFF)
         return s + index if index >= 0 else 0
 
-    @c_function("size_t strlen(const char *s)")
+    @c_function("size_t strlen(const char *s)", listing=STRLEN)
     def strlen(self, s: int) -> int:
         return len(self._string(s))
 

@@ -41,7 +41,7 @@ class Syscall(Header):
         return self._code
 
     def _code(self) -> bytes:
-        return SYSCALL.with_addresses(self.library.provided("__syscall_error"))
+        return SYSCALL.with_address(self.library.provided("__syscall_error"))
 
     @cached_property
     def _placed(self) -> int:
