@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from theseus_kit.errors import MachineError
+
 
 class Pair(ctypes.Structure):
     _fields_ = [("number", ctypes.c_uint64), ("pointer", ctypes.POINTER(ctypes.c_uint8))]
@@ -290,12 +292,12 @@ def test_a_call_without_result_waits_while_the_guest_cannot_be_called(bench: Any
     assert counter.value == 1
 
 
-def test_a_closed_library_swallows_finalisers_and_refuses_the_rest(bench: Any) -> None:
-    from theseus_kit.errors import MachineError
-
+def test_a_closed_machine_swallows_finalisers_and_refuses_the_rest(bench: Any) -> None:
     increment = bench.function("increment", None, ctypes.POINTER(U32))
     read = bench.function("first_argument", U64, U64)
-    bench.library.close()
+    read(0)
+    increment(U32(0))
+    bench.machine.close()
     increment(U32(0))
     with pytest.raises(MachineError, match="closed"):
         read(0)

@@ -16,6 +16,7 @@ from theseus_kit.errors import MachineError
 from theseus_kit.runtime.marshalling import (
     argument_converter,
     convert_arguments,
+    may_copy,
     result_converter,
     untyped_converter,
 )
@@ -44,7 +45,6 @@ class GuestLibrary:
         self._space = GuestSpace(machine, Scratch(hooks))
         self.deferred: deque[tuple[GuestFunction, tuple[Any, ...]]] = deque()
         """Calls kept for later: function and arguments."""
-        self._closed = False
 
     def __getattr__(self, name: str) -> GuestFunction:
         if name.startswith("__"):
@@ -69,58 +69,46 @@ class GuestLibrary:
         except KeyError:
             raise AttributeError(f"{self._name}: undefined symbol: {name}") from None
 
-    def close(self) -> None:
-        """Take no more calls: finalisers become nothing, everything else raises MachineError."""
-        self._closed = True
-        self.deferred.clear()
-
-    def defer(self, function: GuestFunction, arguments: tuple[Any, ...]) -> bool:
-        """Keep a call for later if now is no time for it; say whether it was kept or dropped."""
-        if self._closed:
-            return True
-        if self._machine.can_call:
-            return False
-        self.deferred.append((function, arguments))
-        return True
-
     def _bind(
         self, name: str, address: int, restype: Any, argtypes: Sequence[Any] | None
     ) -> Callable[..., Any]:
         """Compile a signature into a callable that marshals, calls, and marshals back."""
         space, call, deferred = self._space, self._machine.call, self.deferred
-        new_passing = space.passing
+        scratch, passing, entries = space.scratch, space.passing, space.passing.entries
         result = result_converter(restype)
-        if argtypes is None:
-            untyped = untyped_converter(space)
-            converters = []
-        else:
-            untyped = None
-            converters = [argument_converter(space, kind) for kind in argtypes]
+        untyped = untyped_converter(space) if argtypes is None else None
+        declared = [argument_converter(space, kind) for kind in argtypes or ()]
+        count = len(declared)
+        machine = self._machine
+        copies = untyped is not None or any(may_copy(kind) for kind in argtypes or ())
 
         def invoke(*arguments: Any) -> Any:
-            if len(arguments) != len(converters):
+            converters = declared
+            if len(arguments) != count:
                 if untyped is None:
-                    raise TypeError(
-                        f"{name} takes {len(converters)} arguments ({len(arguments)} given)"
-                    )
-                given = [untyped] * len(arguments)
-            else:
-                given = converters
+                    raise TypeError(f"{name} takes {count} arguments ({len(arguments)} given)")
+                converters = [untyped] * len(arguments)
             if deferred:
                 self.run_deferred()
-            passing = new_passing(space)
+            if copies and not machine.can_call:
+                raise MachineError(f"{name} cannot be called now")  # and nothing can be copied
+            mark, depth = scratch.top, len(entries)
             try:
                 try:
+                    # Of equal length, as just checked: strict would cost a tenth of the call.
                     integers = [
-                        convert(value, passing)
-                        for convert, value in zip(given, arguments, strict=True)
+                        convert(value)
+                        for convert, value in zip(converters, arguments)  # noqa: B905
                     ]
                 except TypeError:
-                    integers = convert_arguments(given, arguments, passing)
+                    integers = convert_arguments(converters, arguments)
                 rax = call(address, integers)
-                passing.finish()
+                if len(entries) > depth:
+                    passing.finish(depth)
             finally:
-                passing.release()
+                scratch.top = mark
+                if len(entries) > depth:
+                    passing.drop(depth)
             return None if result is None else result(rax)
 
         return invoke
@@ -131,10 +119,15 @@ class GuestLibrary:
             function, arguments = self.deferred.popleft()
             function(*arguments)
 
-    def check_open(self) -> None:
-        """Raise MachineError once the platform is closed."""
-        if self._closed:
-            raise MachineError(f"{self._name}: its platform is closed")
+    def defer(self, function: GuestFunction, arguments: tuple[Any, ...]) -> bool:
+        """Keep a call for later if now is no time for it; False if it failed for another reason.
+
+        On a closed machine that time never comes, and there is nothing left to finalise.
+        """
+        if self._machine.can_call:
+            return False
+        self.deferred.append((function, arguments))
+        return True
 
 
 class GuestFunction:
@@ -173,18 +166,17 @@ class GuestFunction:
         return self._library.address_of(self.__name__)
 
     def __call__(self, *arguments: Any) -> Any:
-        library = self._library
-        if self._restype is None:
-            if library.defer(self, arguments):
-                return None
-        else:
-            library.check_open()
         invoke = self._invoke
         if invoke is None:
-            invoke = self._invoke = library._bind(
+            invoke = self._invoke = self._library._bind(
                 self.__name__, self.address, self._restype, self._argtypes
             )
-        return invoke(*arguments)
+        try:
+            return invoke(*arguments)
+        except MachineError:
+            if self._restype is not None or not self._library.defer(self, arguments):
+                raise
+            return None
 
     def __repr__(self) -> str:
         return f"<GuestFunction {self.__name__}>"

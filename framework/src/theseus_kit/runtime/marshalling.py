@@ -24,10 +24,9 @@ from theseus_kit.runtime.passing import (
     LOWEST_POINTER,
     U64,
     GuestSpace,
-    Passing,
 )
 
-Converter: TypeAlias = Callable[[Any, Passing], int]
+Converter: TypeAlias = Callable[[Any], int]
 """Turns one argument into an integer register; raises TypeError as ctypes would."""
 
 ResultConverter: TypeAlias = Callable[[int], Any]
@@ -55,6 +54,13 @@ def argument_converter(space: GuestSpace, kind: Any) -> Converter:
     if isinstance(code, str) and code in _SIGNED + _UNSIGNED:
         return _integer(kind)
     raise TypeError(f"arguments of type {kind.__name__} are not supported")
+
+
+def may_copy(kind: Any) -> bool:
+    """Tell whether converting an argument of this type may write to guest memory."""
+    if issubclass(kind, ANY_POINTER):
+        return ctypes.sizeof(kind._type_) > 0
+    return kind is ctypes.c_void_p or kind is ctypes.c_char_p
 
 
 def untyped_converter(space: GuestSpace) -> Converter:
@@ -94,14 +100,12 @@ def pointer_maker(kind: Any) -> ResultConverter:
     return lambda address: from_bytes(pack(address))
 
 
-def convert_arguments(
-    converters: Sequence[Converter], arguments: tuple[Any, ...], passing: Passing
-) -> list[int]:
+def convert_arguments(converters: Sequence[Converter], arguments: Sequence[Any]) -> list[int]:
     """Convert one by one, to say which argument is wrong: the slow path of a failed call."""
     integers = []
     for index, (converter, argument) in enumerate(zip(converters, arguments, strict=True), 1):
         try:
-            integers.append(converter(argument, passing))
+            integers.append(converter(argument))
         except TypeError as error:
             raise ctypes.ArgumentError(f"argument {index}: TypeError: {error}") from None
     return integers
@@ -110,20 +114,20 @@ def convert_arguments(
 def _integer(kind: Any) -> Converter:
     mask = (1 << 8 * ctypes.sizeof(kind)) - 1
 
-    def convert(value: Any, passing: Passing) -> int:
+    def convert(value: Any) -> int:
         if isinstance(value, int):
             return value & mask
         if isinstance(value, kind):
             return int(value.value) & mask
         if hasattr(value, "_as_parameter_"):
-            return convert(value._as_parameter_, passing)
+            return convert(value._as_parameter_)
         return int(kind(value).value) & mask  # ctypes' own TypeError
 
     return convert
 
 
 def _boolean(kind: Any) -> Converter:
-    def convert(value: Any, passing: Passing) -> int:
+    def convert(value: Any) -> int:
         return 1 if (value.value if isinstance(value, kind) else value) else 0
 
     return convert
@@ -132,7 +136,7 @@ def _boolean(kind: Any) -> Converter:
 def _function_pointer(kind: Any) -> Converter:
     address_of = U64.unpack_from
 
-    def convert(value: Any, passing: Passing) -> int:
+    def convert(value: Any) -> int:
         if isinstance(value, kind):
             address: int = address_of(value)[0]
             return address
@@ -148,12 +152,12 @@ def _pointer(space: GuestSpace, kind: Any, alias: Any = None) -> Converter:
     codec = Struct(f"{size}s")
     links = space.links(target)
     single = size == 8 and len(links) == 1 and not links[0].in_union  # POINTER(POINTER(T))
-    start, end = space.start, space.end
+    start, end, passing = space.start, space.end, space.passing
     address_of = U64.unpack_from
     object_address = ctypes.addressof
     takes_bytes = target is ctypes.c_char
 
-    def convert(value: Any, passing: Passing) -> int:
+    def convert(value: Any) -> int:
         given = type(value)
         address: int
         if given is kind:
@@ -178,9 +182,9 @@ def _pointer(space: GuestSpace, kind: Any, alias: Any = None) -> Converter:
                 if start <= address < end or address < LOWEST_POINTER:
                     return passing.value(value, codec)
             return passing.linked(value, target, 1)
-        return other(value, passing)
+        return other(value)
 
-    def other(value: Any, passing: Passing) -> int:
+    def other(value: Any) -> int:
         address: int
         if isinstance(value, ctypes.Array) and issubclass(value._type_, target):
             address = object_address(value)
@@ -193,17 +197,17 @@ def _pointer(space: GuestSpace, kind: Any, alias: Any = None) -> Converter:
                 return address
             return passing.pointee(address, target, value)
         if hasattr(value, "_as_parameter_"):
-            return convert(value._as_parameter_, passing)
+            return convert(value._as_parameter_)
         raise _mismatch(alias or kind, value)
 
     return convert
 
 
 def _void_pointer(space: GuestSpace) -> Converter:
-    start, end = space.start, space.end
+    start, end, passing = space.start, space.end, space.passing
     typed: dict[Any, Converter] = {}
 
-    def convert(value: Any, passing: Passing) -> int:
+    def convert(value: Any) -> int:
         if value is None:
             return 0
         if isinstance(value, int):
@@ -227,13 +231,13 @@ def _void_pointer(space: GuestSpace) -> Converter:
         elif type(value) is _REFERENCE:
             kind = ctypes.POINTER(type(value._obj))
         elif hasattr(value, "_as_parameter_"):
-            return convert(value._as_parameter_, passing)
+            return convert(value._as_parameter_)
         else:
             raise _mismatch(ctypes.c_void_p, value)
         converter = typed.get(kind)
         if converter is None:
             converter = typed[kind] = _pointer(space, kind)
-        return converter(value, passing)
+        return converter(value)
 
     return convert
 

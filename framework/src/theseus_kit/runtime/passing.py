@@ -64,7 +64,7 @@ class GuestSpace:
         territory = machine.memory.territory
         self.start, self.end = territory.start, territory.end
         isolated = Ability.ISOLATION in machine.abilities
-        self.passing: type[Passing] = CopyingPassing if isolated else DirectPassing
+        self.passing: Passing = CopyingPassing(self) if isolated else DirectPassing()
         self._links: dict[Any, tuple[Link, ...]] = {}
 
     def links(self, kind: Any) -> tuple[Link, ...]:
@@ -76,12 +76,15 @@ class GuestSpace:
 
 
 class Passing:
-    """The memory one call passes. :meth:`finish` after it, :meth:`release` whatever happened."""
+    """The memory that the calls in progress pass, innermost call last.
 
-    __slots__ = ("_space",)
+    A call notes ``len(entries)`` and the scratch memory's top, passes what it passes, and calls
+    :meth:`finish`, or :meth:`drop` where the call failed, if there are more entries then.
+    """
 
-    def __init__(self, space: GuestSpace) -> None:
-        self._space = space
+    def __init__(self) -> None:
+        self.entries: list[tuple[Any, Struct | None, int]] = []
+        """(ctypes value, codec, its copy's address) or (:class:`_Copies`, None, 0)."""
 
     def value(self, value: Any, codec: Struct) -> int:
         """Pass one ctypes value without pointers inside by address; ``codec`` packs its bytes."""
@@ -99,17 +102,17 @@ class Passing:
         """Pass bytes with a zero byte after them; the guest's changes are lost."""
         raise NotImplementedError
 
-    def finish(self) -> None:
-        """Bring back what the guest changed."""
+    def finish(self, depth: int) -> None:
+        """Bring back what the guest changed in the entries above ``depth``, and forget them."""
+        raise NotImplementedError
 
-    def release(self) -> None:
-        """Give back the guest memory that was used."""
+    def drop(self, depth: int) -> None:
+        """Forget the entries above ``depth``."""
+        raise NotImplementedError
 
 
 class DirectPassing(Passing):
-    """For a guest that sees host memory: addresses as they are."""
-
-    __slots__ = ()
+    """For a guest that sees host memory: addresses as they are, and no entries."""
 
     def value(self, value: Any, codec: Struct) -> int:
         return ctypes.addressof(value)
@@ -129,94 +132,75 @@ class DirectPassing(Passing):
 class CopyingPassing(Passing):
     """For an isolated guest: copies, followed by type."""
 
-    __slots__ = (
-        "_blocks",
-        "_large",
-        "_mark",
-        "_rewritten",
-        "_scratch",
-        "_seen",
-        "_values",
-        "_view",
-    )
+    def __init__(self, space: GuestSpace) -> None:
+        super().__init__()
+        self._space = space
+        self._view = space.view
+        self._scratch = space.scratch
+
+    def value(self, value: Any, codec: Struct) -> int:
+        address = self._scratch.reserve(codec.size)
+        if address is None:
+            return self._copies().follow(ctypes.addressof(value), type(value), 1, value)
+        codec.pack_into(self._view, address, *codec.unpack_from(value))
+        self.entries.append((value, codec, address))
+        return address
+
+    def linked(self, value: Any, kind: Any, count: int) -> int:
+        return self._copies().follow(ctypes.addressof(value), kind, count, value)
+
+    def pointee(self, address: int, kind: Any, pointer: Any) -> int:
+        size = ctypes.sizeof(kind)
+        extent = _extent(pointer, address)
+        if extent is not None and size:
+            return self._copies().follow(address, kind, max(extent // size, 1), pointer)
+        if kind is ctypes.c_char:
+            return self.string(ctypes.string_at(address))
+        return self._copies().follow(address, kind, 1, pointer)
+
+    def string(self, value: bytes) -> int:
+        address = self._scratch.reserve(len(value) + 1)
+        if address is None:
+            return self._copies().string(value)
+        self._view[address : address + len(value) + 1] = value + b"\0"
+        return address
+
+    def finish(self, depth: int) -> None:
+        view = self._view
+        for value, codec, address in self.entries[depth:]:
+            if codec is not None:
+                codec.pack_into(value, 0, *codec.unpack_from(view, address))
+            else:
+                value.bring_back()
+        self.drop(depth)
+
+    def drop(self, depth: int) -> None:
+        for value, codec, _ in self.entries[depth:]:
+            if codec is None:
+                value.release()
+        del self.entries[depth:]
+
+    def _copies(self) -> _Copies:
+        copies = _Copies(self._space)
+        self.entries.append((copies, None, 0))
+        return copies
+
+
+class _Copies:
+    """The copies of what one argument leads to."""
 
     def __init__(self, space: GuestSpace) -> None:
         self._space = space
         self._view = space.view
-        self._scratch = space.scratch
-        self._mark = space.scratch.top
-        self._values: list[tuple[Any, Struct, int]] = []
-        """(ctypes value, codec, its copy's address)"""
-        self._blocks: list[tuple[int, int, int]] | None = None
+        self._blocks: list[tuple[int, int, int]] = []
         """(host address, its copy's address, size)"""
         self._rewritten: list[tuple[int, int, int]] = []
         """(address of a pointer in a copy, what it was set to, what it is on the host)"""
         self._seen: dict[tuple[int, int], int] = {}
         """The copy of what was copied already, by host address and size: aliases stay aliases."""
-        self._large: list[tuple[int, int]] | None = None
+        self._large: list[tuple[int, int]] = []
 
-    def value(self, value: Any, codec: Struct) -> int:
-        scratch = self._scratch
-        address = scratch.reserve(codec.size)
-        if address is None:
-            return self._block(ctypes.addressof(value), codec.size)
-        codec.pack_into(self._view, address, *codec.unpack_from(value))
-        self._values.append((value, codec, address))
-        return address
-
-    def linked(self, value: Any, kind: Any, count: int) -> int:
-        return self._follow(ctypes.addressof(value), kind, count, value)
-
-    def pointee(self, address: int, kind: Any, pointer: Any) -> int:
-        size = ctypes.sizeof(kind)
-        extent = _extent(pointer, address)
-        if extent is not None:
-            return self._follow(address, kind, max(extent // size, 1) if size else 0, pointer)
-        if kind is ctypes.c_char:
-            return self.string(ctypes.string_at(address))
-        return self._follow(address, kind, 1, pointer)
-
-    def string(self, value: bytes) -> int:
-        size = len(value) + 1
-        address = self._reserve(size)
-        self._view[address : address + size] = value + b"\0"
-        return address
-
-    def finish(self) -> None:
-        view = self._view
-        for value, codec, address in self._values:
-            codec.pack_into(value, 0, *codec.unpack_from(view, address))
-        if self._blocks is not None:
-            for slot, translated, original in self._rewritten:
-                if U64.unpack_from(view, slot)[0] == translated:
-                    U64.pack_into(view, slot, original)
-            for host, address, size in self._blocks:
-                ctypes.memmove(host, address, size)
-
-    def release(self) -> None:
-        self._scratch.top = self._mark
-        if self._large is not None:
-            for address, size in self._large:
-                self._scratch.unmap_large(address, size)
-
-    def _reserve(self, size: int) -> int:
-        address = self._scratch.reserve(size)
-        if address is None:
-            address = self._scratch.map_large(size)
-            if self._large is None:
-                self._large = []
-            self._large.append((address, size))
-        return address
-
-    def _block(self, host: int, size: int) -> int:
-        address = self._reserve(size)
-        ctypes.memmove(address, host, size)
-        if self._blocks is None:
-            self._blocks = []
-        self._blocks.append((host, address, size))
-        return address
-
-    def _follow(self, host: int, kind: Any, count: int, owner: Any) -> int:
+    def follow(self, host: int, kind: Any, count: int, owner: Any) -> int:
         """Copy ``count`` elements at a host address, and what the pointers in them point to."""
         element = ctypes.sizeof(kind)
         size = element * count
@@ -225,12 +209,42 @@ class CopyingPassing(Passing):
         known = self._seen.get((host, size))
         if known is not None:
             return known
-        address = self._seen[host, size] = self._block(host, size)
+        address = self._seen[host, size] = self._reserve(size)
+        ctypes.memmove(address, host, size)
+        self._blocks.append((host, address, size))
         links = self._space.links(kind)
         if links:
             for start in range(address, address + size, element):
                 for link in links:
                     self._follow_link(start, link, owner)
+        return address
+
+    def string(self, value: bytes) -> int:
+        """Copy bytes and a zero byte, for reading only."""
+        size = len(value) + 1
+        address = self._reserve(size)
+        self._view[address : address + size] = value + b"\0"
+        return address
+
+    def bring_back(self) -> None:
+        """Copy everything back; pointers that the guest left alone are the host's again."""
+        view = self._view
+        for slot, translated, original in self._rewritten:
+            if U64.unpack_from(view, slot)[0] == translated:
+                U64.pack_into(view, slot, original)
+        for host, address, size in self._blocks:
+            ctypes.memmove(host, address, size)
+
+    def release(self) -> None:
+        """Unmap what had no room in the scratch memory."""
+        for address, size in self._large:
+            self._space.scratch.unmap_large(address, size)
+
+    def _reserve(self, size: int) -> int:
+        address = self._space.scratch.reserve(size)
+        if address is None:
+            address = self._space.scratch.map_large(size)
+            self._large.append((address, size))
         return address
 
     def _follow_link(self, start: int, link: Link, owner: Any) -> None:
@@ -244,16 +258,16 @@ class CopyingPassing(Passing):
         if not size or (link.in_union and extent is None):
             return
         if extent is not None:
-            translated = self._follow(host, link.target, max(extent // size, 1), owner)
+            translated = self.follow(host, link.target, max(extent // size, 1), owner)
         elif link.count_offset is not None:
             count = U64.unpack_from(view, start + link.count_offset)[0]
             if not count:
                 return
-            translated = self._follow(host, link.target, count, owner)
+            translated = self.follow(host, link.target, count, owner)
         elif link.target is ctypes.c_char:
             translated = self.string(ctypes.string_at(host))
         else:
-            translated = self._follow(host, link.target, 1, owner)
+            translated = self.follow(host, link.target, 1, owner)
         U64.pack_into(view, slot, translated)
         self._rewritten.append((slot, translated, host))
 

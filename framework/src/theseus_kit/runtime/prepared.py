@@ -23,7 +23,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import TYPE_CHECKING, Any
 
-from theseus_kit.errors import ModuleError
+from theseus_kit.errors import MachineError, ModuleError
 
 if TYPE_CHECKING:
     from theseus_kit.machine.protocol import Machine
@@ -94,6 +94,7 @@ class Preparer:
         )
         lines = [
             f"def prepared({', '.join(names)}):",
+            "    if not machine.can_call: raise cannot_call()",
             "    check_store()",
             "    if deferred: run_deferred()",
             *_guarded(f"pack(view, values{packed})", bool(names)),
@@ -105,12 +106,14 @@ class Preparer:
         return _compile(
             lines,
             "prepared",
+            cannot_call=lambda: MachineError("the guest cannot be called now"),
             check_store=store._context,
             deferred=self._library.deferred,
             run_deferred=self._library.run_deferred,
             enter=enter,
             fail=fail,
             keep=memory,
+            machine=self._machine,
             pack=Struct("<" + "".join(_FORMATS[kind][0] for kind in parameters)).pack_into,
             unpack=Struct(
                 "<" + "".join(_FORMATS[kind][1] for kind in results) + f"{padding}xQ"

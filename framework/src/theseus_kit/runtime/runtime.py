@@ -124,10 +124,5 @@ class Runtime:
         """
         return self._preparer.prepare_host_function(store, kind, function)
 
-    def close(self) -> None:
-        """Let go of the guest: finalisers of the API's objects become nothing from here on."""
-        self._engines.clear()
-        self._library.close()
-
     def __repr__(self) -> str:
         return f"<Runtime wasmtime {self.wheel.version} at {self.image.base:#x}>"

@@ -49,12 +49,12 @@ def find_wheel(path: str | Path | None = None) -> Wheel:
         package = Path(path)
         if (package / "wasmtime").is_dir():
             package = package / "wasmtime"
-    wheel = Wheel(package.absolute(), _version_beside(package))
     if not (package / "_bindings.py").is_file():
         raise ImageError(
             f"{package}: no wasmtime package here; name the directory of an installed one "
             "(pip install --target DIRECTORY wasmtime)"
         )
+    wheel = Wheel(package.absolute(), _version_beside(package))
     if not wheel.library.is_file():
         raise ImageError(
             f"{wheel.library}: missing; the guest needs the wheel for Linux on x86-64 "
