@@ -97,13 +97,13 @@ class Header:
                     declaration.on_error,
                     declaration.reenters,
                     None if listing is None else self.machine_code(listing),
-                    "" if listing is None else listing.assembly,
+                    "" if listing is None else listing.text,
                 ),
             )
 
-    def machine_code(self, listing: Listing) -> bytes | Callable[[], bytes]:
-        """The bytes of a listing; a header whose code embeds addresses returns a maker."""
-        return listing.code
+    def machine_code(self, listing: Listing) -> Callable[[], bytes] | None:
+        """What makes the code when it is bound; None where this machine cannot run it."""
+        return lambda: listing.code
 
     def symbols(self) -> Iterable[CFunction | CObject]:
         """The C symbols of this header."""

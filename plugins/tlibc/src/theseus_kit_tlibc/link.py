@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, ClassVar
 
+from theseus_kit.machine.protocol import Ability
 from theseus_kit_tlibc.declare import Header, c_function
+from theseus_kit_tlibc.listing import Listing
 
 if TYPE_CHECKING:
     from theseus_kit.image import Image
     from theseus_kit.task import Task
     from theseus_kit_tlibc.library import Library
+
+# A block that the task has already is in its DTV (:mod:`.tls`); the rest is the slow path.
+TLS_GET_ADDR = Listing(
+    """
+    64488b042508000000      mov rax, qword ptr fs:[8]        ; the DTV
+    488b17                  mov rdx, qword ptr [rdi]         ; the module
+    483b10                  cmp rdx, qword ptr [rax]
+    770e                    ja 0x1f
+    488b04d0                mov rax, qword ptr [rax + rdx*8]
+    4885c0                  test rax, rax
+    7405                    je 0x1f
+    48034708                add rax, qword ptr [rdi + 8]     ; the offset
+    c3                      ret
+    49bbcccccccccccccccc    movabs r11, 0xcccccccccccccccc   ; __tls_get_addr_slow
+    41ffe3                  jmp r11
+    """
+)
 
 RTLD_DEFAULT, RTLD_NEXT = 0, (1 << 64) - 1
 
@@ -29,7 +49,16 @@ class Link(Header):
         self._error = b""
         self._loads = self._unloads = 0
 
-    @c_function("void *__tls_get_addr(const tls_index *index)")
+    def machine_code(self, listing: Listing) -> Callable[[], bytes] | None:
+        if Ability.THREAD_POINTER not in self.library.machine.abilities:
+            return None
+        return lambda: listing.with_address(self.library.provided("__tls_get_addr_slow"))
+
+    @c_function("void *__tls_get_addr_slow(const tls_index *index)")
+    def tls_get_addr_slow(self, index: int) -> int:
+        return self.tls_get_addr(index)
+
+    @c_function("void *__tls_get_addr(const tls_index *index)", listing=TLS_GET_ADDR)
     def tls_get_addr(self, index: int) -> int:
         """The address of a thread-local variable; a task's block of a module never moves."""
         module, offset = _TLS_INDEX.unpack(self.library.memory.read(index, 16))

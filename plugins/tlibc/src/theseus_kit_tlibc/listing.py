@@ -11,6 +11,8 @@ A test disassembles the left column and compares it with the right one, so neith
 
 from __future__ import annotations
 
+from functools import cached_property
+
 HOLE = b"\xcc" * 8
 """Eight bytes where an address goes."""
 
@@ -19,20 +21,18 @@ class Listing:
     """One routine: its bytes, and its source for people."""
 
     def __init__(self, text: str) -> None:
-        self.lines: list[tuple[bytes, str]] = []
-        for line in text.splitlines():
-            source = line.partition(";")[0].strip()
-            if source:
-                code, _, instruction = source.partition(" ")
-                self.lines.append((bytes.fromhex(code), instruction.strip()))
+        self.text = text
+
+    @cached_property
+    def lines(self) -> list[tuple[bytes, str]]:
+        """(bytes, instruction) in order; read off the text when first asked for."""
+        sources = (line.partition(";")[0].strip() for line in self.text.splitlines())
+        split = (source.partition(" ") for source in sources if source)
+        return [(bytes.fromhex(code), instruction.strip()) for code, _, instruction in split]
 
     @property
     def code(self) -> bytes:
         return b"".join(code for code, _ in self.lines)
-
-    @property
-    def assembly(self) -> str:
-        return "\n".join(instruction for _, instruction in self.lines)
 
     def with_address(self, address: int) -> bytes:
         """The code with an address in its holes."""

@@ -3,16 +3,17 @@
 One area per task::
 
     low addresses                                              high addresses
-    ┌──────────────┬───────────┬───────────┬──────────────────────────────┐
-    │ room for     │ block of  │ block of  │ thread control block         │
-    │ later images │ module 2  │ module 1  │ (TCB), 256 bytes             │
-    └──────────────┴───────────┴───────────┴──────────────────────────────┘
+    ┌──────────────┬───────────┬───────────┬────────────────┬────────────────┐
+    │ room for     │ block of  │ block of  │ thread control │ dynamic thread │
+    │ later images │ module 2  │ module 1  │ block (TCB)    │ vector (DTV)   │
+    └──────────────┴───────────┴───────────┴────────────────┴────────────────┘
                                            ^ FS base = thread pointer
     A static module's block starts at FS base + its (negative) static offset, so that initial- and
     local-exec code reaches it as fs:[offset]. The room below is for static modules that are added
     while tasks exist: their blocks are then initialised in every task.
 
     TCB   fs:0x00  the FS base itself: ``mov rax, fs:0`` is how code learns the address
+          fs:0x08  the DTV: how many modules it has room for, then the block of each, or 0
           fs:0x10  the same (pthread_self)
           fs:0x28  stack protector's canary, its lowest byte zero
           fs:0x30  pointer guard
@@ -42,10 +43,13 @@ if TYPE_CHECKING:
     from theseus_kit.values.tls import TlsTemplate
     from theseus_kit_tlibc.library import Library
 
-STATIC_AREA = 16 * PAGE_SIZE - 256
-"""Bytes for the blocks of all static modules together; glibc's default is far smaller."""
+STATIC_AREA = 16 * PAGE_SIZE
+"""Bytes for the blocks of all static modules together, whole pages: so the thread pointer has the
+alignment of a page. glibc's default is far smaller."""
 TCB_SIZE = 256
-SELF, SELF_AGAIN, CANARY, POINTER_GUARD = 0x00, 0x10, 0x28, 0x30
+DTV_MODULES = 255
+AREA_SIZE = STATIC_AREA + TCB_SIZE + (1 + DTV_MODULES) * 8
+SELF, DTV, SELF_AGAIN, CANARY, POINTER_GUARD = 0x00, 0x08, 0x10, 0x28, 0x30
 KEYS_MAX = 1024
 """PTHREAD_KEYS_MAX."""
 DESTRUCTOR_ITERATIONS = 4
@@ -58,6 +62,7 @@ class _Area:
     def __init__(self, base: int, thread_pointer: int) -> None:
         self.base = base
         self.thread_pointer = thread_pointer
+        self.vector = thread_pointer + TCB_SIZE
         self.blocks: dict[int, int] = {}
         self.allocated: dict[int, int] = {}
         self.values: dict[int, int] = {}
@@ -100,6 +105,7 @@ class TlsAreas:
             raise NotRegisteredError(f"no TLS module {module}")
         for area in self._areas.values():
             area.blocks.pop(module, None)
+            self._set_vector(area, module, 0)
             self._library.heap.free(area.allocated.pop(module, 0))
         # A static module's room is not given again: images of equal offsets might be live.
         self._static_offsets.pop(module, None)
@@ -112,13 +118,13 @@ class TlsAreas:
 
     def create_area(self, task: Task) -> int:
         """Map a task's area and return its FS base."""
-        base = self._library.map_pages(
-            STATIC_AREA + TCB_SIZE, f"thread-local storage of {task.name}"
-        )
+        base = self._library.map_pages(AREA_SIZE, f"thread-local storage of {task.name}")
         area = _Area(base, base + STATIC_AREA)
         self._areas[task] = area
         memory = self._library.memory
         memory.write_u64(area.thread_pointer + SELF, area.thread_pointer)
+        memory.write_u64(area.thread_pointer + DTV, area.vector)
+        memory.write_u64(area.vector, DTV_MODULES)
         memory.write_u64(area.thread_pointer + SELF_AGAIN, area.thread_pointer)
         # A zero byte at its low end stops string functions from copying it (glibc: dl-osinfo.h).
         memory.write(area.thread_pointer + CANARY, b"\0" + self._random_bytes(7))
@@ -131,6 +137,11 @@ class TlsAreas:
         block = area.thread_pointer + self._static_offsets[module]
         area.blocks[module] = block
         self._library.memory.write(block, self._modules[module].initial)
+        self._set_vector(area, module, block)
+
+    def _set_vector(self, area: _Area, module: int, block: int) -> None:
+        if module <= DTV_MODULES:
+            self._library.memory.write_u64(area.vector + module * 8, block)
 
     def destroy_area(self, task: Task) -> None:
         area = self._areas.pop(task, None)
@@ -138,7 +149,7 @@ class TlsAreas:
             return
         for block in area.allocated.values():
             self._library.heap.free(block)
-        self._library.unmap_pages(area.base, STATIC_AREA + TCB_SIZE)
+        self._library.unmap_pages(area.base, AREA_SIZE)
 
     def address(self, task: Task, module: int, offset: int) -> int:
         area = self._area(task)
@@ -154,6 +165,7 @@ class TlsAreas:
         block = self._library.heap.allocate_aligned(max(template.alignment, 16), template.size)
         area.allocated[module] = area.blocks[module] = block
         self._library.memory.write(block, template.initial.ljust(template.size, b"\0"))
+        self._set_vector(area, module, block)
         return block
 
     def key_create(self, destructor: int) -> int:
