@@ -28,7 +28,7 @@ CompileOn: TypeAlias = Literal["host", "guest"]
 Settings: TypeAlias = Mapping[str, bool | int | str]
 """Properties of wasmtime-py's ``Config`` by name: ``{"consume_fuel": True}``."""
 
-_BINARY, _COMPONENT = b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"
+_BINARY, _COMPONENT = b"\0asm", b"\0asm\x0d\0\x01\0"
 _ELF = b"\x7fELF"
 _TEXT_START = re.compile(rb"(?:\s|;;[^\n]*(?:\n|$)|\(;.*?;\))*\(", re.DOTALL)
 _TEXT_POSITION = re.compile(r"\s*--> <anon>:(\d+):(\d+)")
@@ -46,9 +46,18 @@ class ModuleLoader:
         self._flags = compiler_flags(cpu_features)
         self._host: Any = None
 
+    def read(self, path: str, name: str) -> bytes:
+        """Return a file's content. Raises ModuleError, which calls the file ``name``."""
+        try:
+            return read_file(self._hooks, self._hooks.path_parse(text=path))
+        except PlatformError as error:
+            import os
+
+            raise ModuleError(f"{name}: cannot be read: {os.strerror(error.errno)}") from error
+
     def load(
         self,
-        path: str,
+        content: bytes,
         engine: Any,
         *,
         settings: Settings,
@@ -56,49 +65,50 @@ class ModuleLoader:
         cache: str | None,
         name: str,
     ) -> Any:
-        """Return the module in the file at a platform path; see :meth:`Runtime.load_module`."""
-        content = self._read(path, name)
+        """Return the module of text, binary or artifact; see :meth:`Runtime.load_module`."""
+        _check_kind(content, name)
         try:
             if content.startswith(_ELF):
                 return self._wasmtime.Module.deserialize(engine, content)
-            if compile_on == "guest" or self._host_compiler() is None:
-                binary = self._binary(content, name, self._wasmtime)
-                return self._wasmtime.Module(engine, binary)
-            return self._compile_on_host(content, engine, settings, cache, name)
+            if compile_on == "guest":
+                return self._compile_in_guest(content, engine, name)
+            artifacts = None if cache is None else ArtifactCache(self._hooks, cache)
+            identity = "" if artifacts is None else self._identity(content, settings)
+            module = None if artifacts is None else self._cached(artifacts, identity, engine)
+            if module is not None:
+                return module
+            host = self._host_compiler()
+            if host is None:
+                return self._compile_in_guest(content, engine, name)
+            artifact = self._compile_on_host(host, content, settings, name)
+            if artifacts is not None:
+                artifacts.store(identity, artifact)
+            return self._wasmtime.Module.deserialize(engine, artifact)
         except self._wasmtime.WasmtimeError as error:
             raise ModuleError(f"{name}: {one_line(str(error))}") from error
 
-    def _compile_on_host(
-        self, content: bytes, engine: Any, settings: Settings, cache: str | None, name: str
-    ) -> Any:
-        if cache is None:
-            return self._wasmtime.Module.deserialize(engine, self.compile(content, settings, name))
-        artifacts = ArtifactCache(self._hooks, cache)
-        identity = self._identity(content, settings)
+    def _cached(self, artifacts: ArtifactCache, identity: str, engine: Any) -> Any:
         artifact = artifacts.load(identity)
-        if artifact is not None:
-            try:
-                return self._wasmtime.Module.deserialize(engine, artifact)
-            except self._wasmtime.WasmtimeError:
-                # Whole, and of this very identity, and still refused: made by a library that
-                # differs from this one in something the identity does not know.
-                artifact = None
-        artifact = self.compile(content, settings, name)
-        artifacts.store(identity, artifact)
-        return self._wasmtime.Module.deserialize(engine, artifact)
+        if artifact is None:
+            return None
+        try:
+            return self._wasmtime.Module.deserialize(engine, artifact)
+        except self._wasmtime.WasmtimeError:
+            # Whole, of this very identity, and refused all the same: made by a library that
+            # differs from this one in something the identity does not know.
+            return None
 
-    def compile(self, content: bytes, settings: Settings, name: str) -> bytes:
-        """Compile a module's text or binary on the host; return the artifact.
+    def _compile_in_guest(self, content: bytes, engine: Any, name: str) -> Any:
+        return self._wasmtime.Module(engine, _binary(content, name, self._wasmtime))
 
-        Raises ModuleError with Wasmtime's own message.
-        """
-        host = self._host_compiler()
-        binary = self._binary(content, name, host)
+    def _compile_on_host(self, host: Any, content: bytes, settings: Settings, name: str) -> bytes:
+        """Return the artifact. Raises ModuleError with Wasmtime's own message."""
+        binary = _binary(content, name, host)
         try:
             config = host.Config()
             config.target = TARGET
-            for feature in self._flags:
-                config.cranelift_flag_enable(feature)
+            for flag in self._flags:
+                config.cranelift_flag_enable(flag)
             configure(config, settings)
             return bytes(host.Module(host.Engine(config), binary).serialize())
         except host.WasmtimeError as error:
@@ -113,22 +123,6 @@ class ModuleLoader:
                 self._host = False  # another processor or system: the guest compiles for itself
         return self._host or None
 
-    def _binary(self, content: bytes, name: str, wasmtime: Any) -> bytes:
-        if content.startswith(_COMPONENT):
-            raise ModuleError(f"{name}: is a component, not a module")
-        if content.startswith(_BINARY[:4]):
-            return content
-        if not content:
-            raise ModuleError(f"{name}: is empty")
-        if not _TEXT_START.match(content):
-            raise ModuleError(
-                f"{name}: is no WebAssembly module: neither binary, text nor precompiled"
-            )
-        try:
-            return bytes(wasmtime.wat2wasm(content))
-        except wasmtime.WasmtimeError as error:
-            raise ModuleError(_text_error(str(error), name)) from error
-
     def _identity(self, content: bytes, settings: Settings) -> str:
         chosen = sorted(f"{name}={value!r}" for name, value in settings.items())
         return "\n".join(
@@ -141,13 +135,25 @@ class ModuleLoader:
             )
         )
 
-    def _read(self, path: str, name: str) -> bytes:
-        try:
-            return read_file(self._hooks, self._hooks.path_parse(text=path))
-        except PlatformError as error:
-            import os
 
-            raise ModuleError(f"{name}: cannot be read: {os.strerror(error.errno)}") from error
+def _check_kind(content: bytes, name: str) -> None:
+    """Raise ModuleError for what is no module at all."""
+    if not content:
+        raise ModuleError(f"{name}: is empty")
+    if content.startswith(_COMPONENT):
+        raise ModuleError(f"{name}: is a component, not a module")
+    if not (content.startswith((_BINARY, _ELF)) or _TEXT_START.match(content)):
+        raise ModuleError(f"{name}: is no WebAssembly module: neither binary, text nor precompiled")
+
+
+def _binary(content: bytes, name: str, wasmtime: Any) -> bytes:
+    """Convert text with Wasmtime's own parser. Raises ModuleError with its message."""
+    if content.startswith(_BINARY):
+        return content
+    try:
+        return bytes(wasmtime.wat2wasm(content))
+    except wasmtime.WasmtimeError as error:
+        raise ModuleError(_text_error(str(error), name)) from error
 
 
 def compiler_flags(cpu_features: Iterable[str]) -> tuple[str, ...]:

@@ -100,14 +100,36 @@ class Runtime:
         cannot be used is no error. ``display_name`` is what messages call the file. Raises
         ModuleError, one line, with Wasmtime's own message where it refuses the module.
         """
+        name = display_name or path
+        return self._load(self._modules.read(path, name), settings, compile_on, cache, name)
+
+    def compile_text(
+        self,
+        text: str,
+        *,
+        settings: Settings | None = None,
+        compile_on: CompileOn = "host",
+        display_name: str = "module",
+    ) -> Any:
+        """Return the ``Module`` of WebAssembly text, for :meth:`engine_with`; as load_module."""
+        return self._load(text.encode(), settings, compile_on, None, display_name)
+
+    def _load(
+        self,
+        content: bytes,
+        settings: Settings | None,
+        compile_on: CompileOn,
+        cache: str | None,
+        name: str,
+    ) -> Any:
         chosen = settings or {}
         return self._modules.load(
-            path,
+            content,
             self.engine_with(chosen),
             settings=chosen,
             compile_on=compile_on,
             cache=cache,
-            name=display_name or path,
+            name=name,
         )
 
     def prepare(self, store: Any, function: Any) -> Callable[..., Any]:
@@ -123,6 +145,14 @@ class Runtime:
         See :meth:`Preparer.prepare_host_function`. Raises ModuleError for a type with references.
         """
         return self._preparer.prepare_host_function(store, kind, function)
+
+    def close(self) -> None:
+        """Let go of what the runtime itself holds in the guest; the platform closes next.
+
+        Objects of the API that are left only lose their guest: their finalisers become nothing.
+        """
+        self._library.run_deferred()
+        self._engines.clear()
 
     def __repr__(self) -> str:
         return f"<Runtime wasmtime {self.wheel.version} at {self.image.base:#x}>"
