@@ -27,7 +27,7 @@ from theseus_kit.image.dynamic import (
     Dynamic,
 )
 from theseus_kit.image.segment_reader import SegmentReader
-from theseus_kit.image.symbols import ElfSymbol, SymbolTable
+from theseus_kit.image.symbols import STT_TLS, ElfSymbol, SymbolTable
 
 R_64, R_PC32, R_COPY, R_GLOB_DAT, R_JUMP_SLOT, R_RELATIVE = 1, 2, 5, 6, 7, 8
 R_32, R_32S, R_DTPMOD64, R_DTPOFF64, R_TPOFF64 = 10, 11, 16, 17, 18
@@ -225,7 +225,7 @@ class Relocator:
 
     def _apply_symbolic(self, relocation: Relocation, definition: Definition) -> None:
         place, kind, index, addend = relocation
-        if definition.tls_module is not None:
+        if index and self._symbols[index].type == STT_TLS:
             name = self._symbols[index].name
             self._reader.fail(f"refers to the thread-local variable {name} as to a global one")
         if kind in (R_GLOB_DAT, R_JUMP_SLOT):
