@@ -27,7 +27,7 @@ def section(base: int, encoding: int, functions: list[tuple[int, int]]) -> bytes
             body = struct.pack("<ii", start - place, size)
         else:
             body = struct.pack("<QQ", start, size)
-        data += entry(len(data) + 4, body)
+        data += entry(len(data) + 4, body + b"\0")  # no augmentation data
     return data + bytes(4)
 
 

@@ -1,5 +1,5 @@
 """Symbolication and unwinding for theseus-kit."""
 
-from theseus_kit_backtrace.plugin import BacktracePlugin
+from theseus_kit_backtrace.plugin import BacktracePlugin, DwarfBacktracePlugin
 
-__all__ = ["BacktracePlugin"]
+__all__ = ["BacktracePlugin", "DwarfBacktracePlugin"]

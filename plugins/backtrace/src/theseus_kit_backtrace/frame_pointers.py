@@ -48,7 +48,7 @@ def walk(
     below = stack_pointer
     is_exact = True
     for _ in range(max_frames):
-        link = _read_link(memory, frame_pointer, below, top)
+        link = read_link(memory, frame_pointer, below, top)
         yield Frame(
             instruction,
             stack_pointer,
@@ -64,7 +64,7 @@ def walk(
         is_exact = False
 
 
-def _read_link(memory: Memory, frame_pointer: int, below: int, top: int) -> tuple[int, int] | None:
+def read_link(memory: Memory, frame_pointer: int, below: int, top: int) -> tuple[int, int] | None:
     """The caller's frame pointer and the return address, None where the chain ends."""
     if frame_pointer % _POINTER_ALIGNMENT or not below <= frame_pointer <= top - _LINK.size:
         return None

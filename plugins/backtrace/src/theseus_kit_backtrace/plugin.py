@@ -1,4 +1,9 @@
-"""The plugin: the symbolication and unwinding hooks, and the C functions over them."""
+"""The plugins: the symbolication and unwinding hooks, and the C functions over them.
+
+Two providers that differ in how they walk a stack: ``backtrace`` by frame pointers, which needs no
+tables, and ``backtrace-dwarf`` by the images' unwind tables, which is right for any code that has
+them.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +17,12 @@ from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.linkage import CFunction
 from theseus_kit.values.memory import AddressRange
 from theseus_kit.values.symbols import Frame, RuntimeCode, Symbol
+from theseus_kit_backtrace.dwarf_unwinder import DwarfUnwinder
 from theseus_kit_backtrace.frame_pointers import walk
 from theseus_kit_backtrace.run_time_tables import RunTimeTables
 from theseus_kit_backtrace.symbolizer import Symbolizer
 from theseus_kit_backtrace.unwind_abi import UnwindFunctions
+from theseus_kit_backtrace.unwind_tables import UnwindTables
 
 if TYPE_CHECKING:
     from theseus_kit.image import Image
@@ -28,22 +35,14 @@ class Options:
     max_frames: int = option(64, help="frames after which a stack walk ends")
 
 
-class BacktracePlugin(Plugin):
-    """Symbols from the images' own tables; stacks walked by frame pointers."""
-
-    description = PluginDescription(
-        name="backtrace",
-        version="0.1.0",
-        summary="symbols from ELF tables, stacks walked by frame pointers",
-        provides=frozenset({Group.SYMBOLICATION, Group.UNWINDING}),
-        options=Options,
-    )
+class _SymbolHooks(Plugin):
+    """What both providers answer alike."""
 
     def __init__(self, services: Services, options: Any) -> None:
         super().__init__(services, options)
         self._symbolizer = Symbolizer(services.namespace)
-        self._tables = RunTimeTables(services.machine.memory)
-        self._unwind_functions = UnwindFunctions(services, self._tables)
+        self._run_time_tables = RunTimeTables(services.machine.memory)
+        self._unwind_functions = UnwindFunctions(services, self._run_time_tables)
 
     @hookimpl
     def symbol_lookup(self, name: str) -> Symbol | None:
@@ -62,17 +61,12 @@ class BacktracePlugin(Plugin):
         self._symbolizer.unregister(text_start)
 
     @hookimpl
-    def unwind_frames(self, registers: Registers, stack: AddressRange) -> Iterator[Frame]:
-        memory = self.services.machine.memory
-        return walk(memory, registers.copy(), stack, self.options.max_frames)
-
-    @hookimpl
     def unwind_register_tables(self, frame_table: int) -> None:
-        self._tables.register(frame_table)
+        self._run_time_tables.register(frame_table)
 
     @hookimpl
     def unwind_unregister_tables(self, frame_table: int) -> None:
-        self._tables.unregister(frame_table)
+        self._run_time_tables.unregister(frame_table)
 
     @hookimpl
     def c_symbols(self) -> Iterable[CFunction]:
@@ -81,3 +75,56 @@ class BacktracePlugin(Plugin):
     @hookimpl
     def image_unloaded(self, image: Image) -> None:
         self._symbolizer.forget(image)
+
+
+class BacktracePlugin(_SymbolHooks):
+    """Symbols from the images' own tables; stacks walked by frame pointers."""
+
+    description = PluginDescription(
+        name="backtrace",
+        version="0.1.0",
+        summary="symbols from ELF tables, stacks walked by frame pointers",
+        provides=frozenset({Group.SYMBOLICATION, Group.UNWINDING}),
+        options=Options,
+    )
+
+    @hookimpl
+    def unwind_frames(self, registers: Registers, stack: AddressRange) -> Iterator[Frame]:
+        memory = self.services.machine.memory
+        return walk(memory, registers.copy(), stack, self.options.max_frames)
+
+
+class DwarfBacktracePlugin(_SymbolHooks):
+    """Symbols from the images' own tables; stacks walked by their unwind tables."""
+
+    description = PluginDescription(
+        name="backtrace-dwarf",
+        version="0.1.0",
+        summary="symbols from ELF tables, stacks walked by .eh_frame",
+        provides=frozenset({Group.SYMBOLICATION, Group.UNWINDING}),
+        options=Options,
+    )
+
+    def __init__(self, services: Services, options: Any) -> None:
+        super().__init__(services, options)
+        self._tables = UnwindTables(services.namespace, self._run_time_tables)
+        self._unwinder = DwarfUnwinder(self._tables, services.machine.memory)
+
+    @hookimpl
+    def unwind_frames(self, registers: Registers, stack: AddressRange) -> Iterator[Frame]:
+        return self._unwinder.walk(registers.copy(), stack, self.options.max_frames)
+
+    @hookimpl
+    def unwind_register_tables(self, frame_table: int) -> None:
+        super().unwind_register_tables(frame_table)
+        self._tables.forget_rows()
+
+    @hookimpl
+    def unwind_unregister_tables(self, frame_table: int) -> None:
+        super().unwind_unregister_tables(frame_table)
+        self._tables.forget_rows()
+
+    @hookimpl
+    def image_unloaded(self, image: Image) -> None:
+        super().image_unloaded(image)
+        self._tables.forget(image)
