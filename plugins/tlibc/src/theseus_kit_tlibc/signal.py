@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import suppress
+from functools import cached_property
 from struct import Struct
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -28,13 +29,14 @@ from theseus_kit_tlibc.signal_frame import (
     SIGBUS,
     SIGFPE,
     SIGILL,
+    SIGNAL_ENTRY,
+    SIGNAL_RETURN,
     SIGSEGV,
-    UCONTEXT_SIZE,
     AlternateStack,
-    Cause,
+    Stubs,
     cause_of,
-    read_back,
-    write_frame,
+    enter_handler,
+    leave_handler,
 )
 
 if TYPE_CHECKING:
@@ -254,7 +256,7 @@ class Signal(Header):
                 )
 
     def _deliver(self, context: ExceptionContext) -> bool:
-        """Run the guest's handler of the signal that an exception is; False if there is none."""
+        """Resume in the guest's handler of the signal that an exception is; False without one."""
         cause = cause_of(context)
         if cause is None:
             return False
@@ -273,39 +275,36 @@ class Signal(Header):
             return False
         if action.flags & SA_RESETHAND:
             self._actions[cause.signal] = _DEFAULT
+        memory = self.library.memory
+        rsp = context.registers.rsp
+        stack = signals.stack
+        on_stack = stack.address < rsp <= stack.address + stack.size
+        top = rsp - RED_ZONE
+        if action.flags & SA_ONSTACK and stack.size and not on_stack:
+            top = stack.address + stack.size
         try:
-            self._run_handler(context, cause, action, signals, bit)
+            enter_handler(
+                memory, top, context, cause, stack, signals.mask, action.handler, self._stubs
+            )
         except MemoryFaultError:
             # No room for the frame: Linux answers with a SIGSEGV nobody can handle.
             return False
+        signals.mask |= action.mask | (0 if action.flags & SA_NODEFER else bit)
         return True
 
-    def _run_handler(
-        self,
-        context: ExceptionContext,
-        cause: Cause,
-        action: Action,
-        signals: _TaskSignals,
-        bit: int,
-    ) -> None:
-        memory = self.library.memory
-        stack = signals.stack
-        top = context.registers.rsp - RED_ZONE
-        on_stack = stack.address < context.registers.rsp <= stack.address + stack.size
-        if action.flags & SA_ONSTACK and stack.size and not on_stack:
-            top = stack.address + stack.size
-        mask = signals.mask
-        ucontext = write_frame(memory, top, context, cause, stack, mask)
-        signals.mask = mask | action.mask | (0 if action.flags & SA_NODEFER else bit)
-        try:
-            self.library.machine.call(
-                action.handler,
-                (cause.signal, ucontext + UCONTEXT_SIZE, ucontext),
-                stack_pointer=ucontext,
-            )
-            mask = read_back(memory, ucontext, context.registers) & ~_UNBLOCKABLE
-        finally:
-            signals.mask = mask
+    @c_function("void __restore_signal_mask(const ucontext_t *context)")
+    def restore_signal_mask(self, context: int) -> None:
+        """What a handler that returns goes through: the mask is what its frame says."""
+        self._signals().mask = leave_handler(self.library.memory, context) & ~_UNBLOCKABLE
+
+    @cached_property
+    def _stubs(self) -> Stubs:
+        machine = self.library.machine
+        restore = self.library.provided("__restore_signal_mask")
+        return Stubs(
+            machine.place_code(SIGNAL_ENTRY.code, "signal entry"),
+            machine.place_code(SIGNAL_RETURN.with_address(restore), "signal return"),
+        )
 
     def _signals(self) -> _TaskSignals:
         return self._tasks[self.library.task]

@@ -4,22 +4,29 @@
 
     high addresses
     ┌────────────────────────────────┐ top of the alternate stack, or rsp - 128 (the red zone)
+    │ floating point       512 bytes │ as FXSAVE stores it; fpregs points here
+    ├────────────────────────────────┤ 16-byte aligned
     │ siginfo_t            128 bytes │ ← rsi
-    │   si_signo si_errno si_code    │
-    │   si_addr at 16                │
+    │     si_signo si_errno si_code  │
+    │     si_addr at 16              │
     ├────────────────────────────────┤
-    │ ucontext_t           968 bytes │ ← rdx
+    │ ucontext_t           976 bytes │ ← rdx
     │     0  uc_flags                │
     │     8  uc_link                 │
     │    16  uc_stack: sp flags size │
     │    40  gregs: r8 … r15 rdi rsi rbp rbx rdx rax rcx rsp rip eflags
     │   184  cs gs fs ss (16 bits each), err, trapno, oldmask, cr2
-    │   224  fpregs: null            │ vector state is the machine's to preserve
+    │   224  fpregs                  │
     │   296  uc_sigmask: 128 bytes   │ (the kernel fills 8)
     ├────────────────────────────────┤ 16-byte aligned
-    │ return address                 │ ← rsp at the handler's entry, pushed by the call
+    │ return address: SIGNAL_RETURN  │ ← rsp at the handler's entry
     └────────────────────────────────┘
     low addresses
+
+The exception resumes at SIGNAL_ENTRY, which saves the floating-point state and goes on to the
+handler; the handler returns to SIGNAL_RETURN, which has the task's mask restored and loads the
+registers that the handler left in the frame. Nothing of it waits in Python meanwhile: a handler
+may as well leave by longjmp, as Wasmtime's did up to version 35.
 
 Sources: arch/x86/include/uapi/asm/{ucontext,sigcontext}.h, include/uapi/asm-generic/siginfo.h,
 arch/x86/kernel/signal_64.c of Linux 6; glibc's sys/ucontext.h for the names.
@@ -34,19 +41,72 @@ from theseus_kit.values.exceptions import (
     VECTOR_GENERAL_PROTECTION,
     VECTOR_INVALID_OPCODE,
     VECTOR_PAGE_FAULT,
-    Registers,
 )
+from theseus_kit.values.memory import Protection
+from theseus_kit_tlibc.listing import Listing
 
 if TYPE_CHECKING:
     from theseus_kit.machine.protocol import Memory
     from theseus_kit.values.exceptions import ExceptionContext
 
-SIGINFO_SIZE = 128
-UCONTEXT_SIZE = 968
 RED_ZONE = 128
-FRAME_SIZE = UCONTEXT_SIZE + SIGINFO_SIZE
-GREGS_OFFSET = 40
+_RETURN_SIZE = 8
+_SIGINFO_OFFSET = _RETURN_SIZE + 976
+_FLOATING_POINT_OFFSET = _SIGINFO_OFFSET + 128
+_FLOATING_POINT_SIZE = 512
+FRAME_SIZE = _FLOATING_POINT_OFFSET + _FLOATING_POINT_SIZE
+SIGINFO_OFFSET = _SIGINFO_OFFSET - _RETURN_SIZE
+"""From the ucontext_t to the siginfo_t."""
+FLAGS_OFFSET = 176
 SIGMASK_OFFSET = 296
+
+# rax is the handler; al is 0 at a handler's entry, as for any call without vector arguments.
+SIGNAL_ENTRY = Listing(
+    """
+    480fae8250040000        fxsave64 ptr [rdx + 0x450]
+    4989c3                  mov r11, rax
+    31c0                    xor eax, eax
+    41ffe3                  jmp r11
+    """
+)
+
+# rsp is the ucontext_t. The last instruction must set rip and rsp and nothing else: the new rip
+# goes below the red zone of the stack that is resumed, and `ret 0x80` steps over the zone.
+SIGNAL_RETURN = Listing(
+    """
+    4889e7                  mov rdi, rsp
+    48b8cccccccccccccccc    movabs rax, 0xcccccccccccccccc              ; __restore_signal_mask
+    ffd0                    call rax
+    488b8424e0000000        mov rax, qword ptr [rsp + 0xe0]             ; fpregs
+    4885c0                  test rax, rax
+    7404                    je 0x20
+    480fae08                fxrstor64 ptr [rax]
+    488b8424a0000000        mov rax, qword ptr [rsp + 0xa0]             ; 0x20: the new rsp
+    488b8c24a8000000        mov rcx, qword ptr [rsp + 0xa8]             ; the new rip
+    482d88000000            sub rax, 0x88
+    488908                  mov qword ptr [rax], rcx
+    48898424a0000000        mov qword ptr [rsp + 0xa0], rax
+    4c8b442428              mov r8, qword ptr [rsp + 0x28]
+    4c8b4c2430              mov r9, qword ptr [rsp + 0x30]
+    4c8b542438              mov r10, qword ptr [rsp + 0x38]
+    4c8b5c2440              mov r11, qword ptr [rsp + 0x40]
+    4c8b642448              mov r12, qword ptr [rsp + 0x48]
+    4c8b6c2450              mov r13, qword ptr [rsp + 0x50]
+    4c8b742458              mov r14, qword ptr [rsp + 0x58]
+    4c8b7c2460              mov r15, qword ptr [rsp + 0x60]
+    488b7c2468              mov rdi, qword ptr [rsp + 0x68]
+    488b742470              mov rsi, qword ptr [rsp + 0x70]
+    488b6c2478              mov rbp, qword ptr [rsp + 0x78]
+    488b9c2480000000        mov rbx, qword ptr [rsp + 0x80]
+    488b942488000000        mov rdx, qword ptr [rsp + 0x88]
+    488b842490000000        mov rax, qword ptr [rsp + 0x90]
+    488b8c2498000000        mov rcx, qword ptr [rsp + 0x98]
+    ffb424b0000000          push qword ptr [rsp + 0xb0]
+    9d                      popfq
+    488ba424a0000000        mov rsp, qword ptr [rsp + 0xa0]
+    c28000                  ret 0x80
+    """
+)
 
 SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV = 4, 5, 7, 8, 11
 
@@ -59,12 +119,16 @@ TRAP_BRKPT = 1
 _USER_CS, _USER_SS = 0x33, 0x2B
 _EDITABLE_FLAGS = 0x50DD5
 """What a handler may change of rflags: AC OF DF TF SF ZF AF PF CF RF (FIX_EFLAGS)."""
+_FIXED_FLAGS = 0x202
+"""What user code always has: interrupts on, and the bit that is 1."""
+_CLEARED_AT_ENTRY = 0x10500
+"""DF, TF and RF: a handler starts without them (signal_64.c, handle_signal)."""
 
 _SIGINFO = Struct("<iii4xQ")
-# uc_flags uc_link | uc_stack: sp, flags, size | 18 registers | segments err trapno oldmask cr2
-_UCONTEXT = Struct("<QQQi4xQ18Q4HQQQQ")
+# return address | uc_flags uc_link | uc_stack: sp, flags, size | 18 registers | segments, err,
+# trapno, oldmask, cr2, fpregs | uc_sigmask
+_UCONTEXT = Struct("<QQQQi4xQ18Q4HQQQQQ64xQ")
 _REGISTERS = Struct("<18Q")
-_SIGMASK = Struct("<Q")
 
 
 class Cause(NamedTuple):
@@ -102,6 +166,13 @@ def cause_of(context: ExceptionContext) -> Cause | None:
     return Cause(SIGSEGV, SEGV_ACCERR if denied else SEGV_MAPERR, True)
 
 
+class Stubs(NamedTuple):
+    """Where SIGNAL_ENTRY and SIGNAL_RETURN were placed."""
+
+    enter: int
+    leave: int
+
+
 class AlternateStack(NamedTuple):
     """A task's sigaltstack."""
 
@@ -110,26 +181,30 @@ class AlternateStack(NamedTuple):
     flags: int
 
 
-def write_frame(
+def enter_handler(
     memory: Memory,
     top: int,
     context: ExceptionContext,
     cause: Cause,
     stack: AlternateStack,
     mask: int,
-) -> int:
-    """Write a frame that ends at ``top`` or below it; return the address of its ucontext_t.
+    handler: int,
+    stubs: Stubs,
+) -> None:
+    """Write a frame that ends at ``top`` or below it, and have the exception resume in the handler.
 
-    siginfo_t follows the ucontext_t. Raises MemoryFaultError where the stack cannot be written.
+    Raises MemoryFaultError where the stack cannot be written; nothing has changed then.
     """
-    base = (top - FRAME_SIZE) & -16
+    ucontext = (top - FRAME_SIZE) & -16
+    siginfo = ucontext + SIGINFO_OFFSET
+    live = context.registers
     fault = context.page_fault
-    registers = _REGISTERS.unpack_from(context.registers)
-    rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, *numbered, rip, rflags = registers
-    frame = bytearray(FRAME_SIZE)
+    rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, *numbered, rip, rflags = _REGISTERS.unpack_from(live)
+    frame = bytearray(_FLOATING_POINT_OFFSET)
     _UCONTEXT.pack_into(
         frame,
         0,
+        stubs.leave,
         *(0, 0),
         *(stack.address, stack.flags, stack.size),
         *numbered,
@@ -139,24 +214,26 @@ def write_frame(
         context.vector,
         mask,
         fault.accessed_address if fault is not None else 0,
+        siginfo + 128,
+        mask,
     )
-    _SIGMASK.pack_into(frame, SIGMASK_OFFSET, mask)
     address = 0
     if cause.has_address:
         address = fault.accessed_address if fault is not None else rip
-    _SIGINFO.pack_into(frame, UCONTEXT_SIZE, cause.signal, 0, cause.code, address)
-    memory.write(base, frame)
-    return base
+    _SIGINFO.pack_into(frame, _SIGINFO_OFFSET, cause.signal, 0, cause.code, address)
+    memory.check(siginfo + 128, _FLOATING_POINT_SIZE, Protection.READ_WRITE)
+    memory.write(ucontext - _RETURN_SIZE, frame)
+    live.rip = stubs.enter
+    live.rsp = ucontext - _RETURN_SIZE
+    live.rdi = cause.signal
+    live.rsi = siginfo
+    live.rdx = ucontext
+    live.rax = handler
+    live.rflags = rflags & ~_CLEARED_AT_ENTRY
 
 
-def read_back(memory: Memory, ucontext: int, registers: Registers) -> int:
-    """Take the registers a handler left in its ucontext_t; return the signal mask it left."""
-    data = memory.read(ucontext, SIGMASK_OFFSET + 8)
-    values = _REGISTERS.unpack_from(data, GREGS_OFFSET)
-    *numbered, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags = values
-    flags = registers.rflags & ~_EDITABLE_FLAGS | rflags & _EDITABLE_FLAGS
-    _REGISTERS.pack_into(
-        registers, 0, rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, *numbered, rip, flags
-    )
-    mask: int = _SIGMASK.unpack_from(data, SIGMASK_OFFSET)[0]
-    return mask
+def leave_handler(memory: Memory, ucontext: int) -> int:
+    """Make a returning handler's frame fit to be loaded; return the signal mask it left."""
+    flags = memory.read_u64(ucontext + FLAGS_OFFSET)
+    memory.write_u64(ucontext + FLAGS_OFFSET, flags & _EDITABLE_FLAGS | _FIXED_FLAGS)
+    return memory.read_u64(ucontext + SIGMASK_OFFSET)
