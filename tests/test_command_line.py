@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import wasmtime
+
+from theseus_kit import assemble
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -120,15 +123,25 @@ def test_plugins_lists_the_five_and_what_they_provide(run: CommandLine) -> None:
 
 
 def test_a_precompiled_module_runs_as_it_is(run: CommandLine, gcd: Path) -> None:
-    assert run.assemble("--invoke", "gcd", gcd, "4", "6").returncode == 0
-    # The cache keeps compiled modules behind a header of its own: the payload is what counts here.
-    from theseus_kit.runtime.artifacts import read_cached
-
-    (artifact,) = (run.cache / "theseus-kit").iterdir()
     precompiled = gcd.with_suffix(".cwasm")
-    precompiled.write_bytes(read_cached(artifact.read_bytes()))
+    with assemble(machine=run.machine) as platform:
+        module = platform.wasmtime.Module(platform.boot().engine, gcd.read_text())
+        precompiled.write_bytes(module.serialize())
     done = run.assemble("--invoke", "gcd", precompiled, "1071", "462")
     assert (done.stdout, done.returncode) == ("21\n", 0), done.stderr
+
+
+def test_an_artifact_for_a_cpu_the_machine_is_not_is_refused_with_wasmtime_s_reason(
+    run: CommandLine, gcd: Path
+) -> None:
+    config = wasmtime.Config()
+    config.target = "x86_64-unknown-linux-gnu"
+    config.cranelift_flag_enable("has_avx512f")
+    artifact = gcd.with_suffix(".cwasm")
+    artifact.write_bytes(wasmtime.Module(wasmtime.Engine(config), gcd.read_text()).serialize())
+    message = run.refuses("--invoke", "gcd", artifact, "4", "6")
+    assert "gcd.cwasm" in message
+    assert "has_avx512f" in message
 
 
 @pytest.mark.parametrize("damage", ["truncated", "corrupt", "foreign", "empty"])

@@ -41,7 +41,7 @@ COUNTER = """
 def instantiate(platform: Platform, text: str, imports: tuple[Any, ...] = ()) -> tuple[Any, Any]:
     api = platform.wasmtime
     store = api.Store(platform.boot().engine)
-    module = platform.boot().compile_text(text)
+    module = platform.wasmtime.Module(platform.boot().engine, text)
     return store, api.Instance(store, module, list(imports)).exports(store)
 
 
@@ -59,9 +59,10 @@ def test_a_host_function_of_one_platform_may_run_code_of_another(machine: str) -
         inner_store, inner_exports = instantiate(inner, COUNTER)
         api = outer.wasmtime
         store = api.Store(outer.boot().engine)
-        module = outer.boot().compile_text(
+        module = outer.wasmtime.Module(
+            outer.boot().engine,
             """(module (import "h" "next" (func $next (result i32)))
-                 (func (export "twice") (result i32) (i32.add (call $next) (call $next))))"""
+                 (func (export "twice") (result i32) (i32.add (call $next) (call $next))))""",
         )
         function = api.Func(
             store, api.FuncType([], [api.ValType.i32()]), lambda: inner_exports["next"](inner_store)

@@ -54,7 +54,7 @@ EXPECTED = {
 def instance(platform: Platform) -> tuple[Any, Any]:
     api = platform.wasmtime
     store = api.Store(platform.boot().engine)
-    module = platform.boot().compile_text(TRAPS)
+    module = platform.wasmtime.Module(platform.boot().engine, TRAPS)
     return store, api.Instance(store, module, []).exports(store)
 
 
@@ -89,12 +89,13 @@ def test_a_trap_fifty_host_calls_deep_reaches_every_caller(platform: Platform) -
         depths.append(depth)
         exports["down"](store, depth - 1)
 
-    module = platform.boot().compile_text(
+    module = platform.wasmtime.Module(
+        platform.boot().engine,
         """(module
           (import "host" "call" (func $host (param i32)))
           (func (export "down") (param i32)
             (if (i32.eqz (local.get 0)) (then unreachable))
-            (call $host (local.get 0))))"""
+            (call $host (local.get 0))))""",
     )
     function = api.Func(store, api.FuncType([api.ValType.i32()], []), host)
     exports = api.Instance(store, module, [function]).exports(store)
@@ -115,8 +116,9 @@ def test_a_python_error_in_a_host_function_surfaces_as_itself_and_the_platform_g
     def host() -> None:
         raise error
 
-    module = platform.boot().compile_text(
-        '(module (import "host" "call" (func $host)) (func (export "run") (call $host)))'
+    module = platform.wasmtime.Module(
+        platform.boot().engine,
+        '(module (import "host" "call" (func $host)) (func (export "run") (call $host)))',
     )
     exports = api.Instance(store, module, [api.Func(store, api.FuncType([], []), host)]).exports(
         store

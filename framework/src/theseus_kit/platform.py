@@ -72,6 +72,7 @@ class Platform:
         With ``strict`` an imported symbol that nobody provides is an ImageError; without, calling
         it raises MissingSymbolError.
         """
+        self._check_open()
         return self.namespace.load(path, strict=strict)
 
     def boot(self, wasmtime: str | Path | None = None, *, strict: bool = False) -> Runtime:
@@ -79,6 +80,7 @@ class Platform:
 
         ``wasmtime`` is the directory of another wasmtime package than the installed one.
         """
+        self._check_open()
         if self._runtime is None:
             from theseus_kit.runtime import Runtime
 
@@ -117,6 +119,10 @@ class Platform:
     def interrupt(self) -> None:
         """Stop the guest code that is running: its caller gets GuestInterrupted."""
         self.machine.interrupt()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise MachineError("the platform is closed")
 
     def close(self) -> None:
         """Give everything back to the host. Closing twice is nothing."""
