@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -25,15 +27,17 @@ def with_python(pages: list[Path]) -> list[Path]:
 def test_a_page_s_python_examples_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     text = page.read_text()
-    namespace: dict[str, object] = {"__name__": "__example__"}
+    module = ModuleType("example_of_a_page")
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses look their module up
     for block in PYTHON_BLOCK.finditer(text):
         line = text.count("\n", 0, block.start(1))
         source = "\n" * line + block.group(1)  # errors then show the page's own line numbers
-        exec(compile(source, str(page), "exec"), namespace)
+        exec(compile(source, str(page), "exec"), module.__dict__)
 
 
 @pytest.mark.parametrize("page", sorted(PAGES), ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_s_links_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    prose = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", prose)
     relative = [target for target in targets if not re.match(r"[a-z]+:", target)]
     assert [target for target in relative if not (page.parent / target).exists()] == []
