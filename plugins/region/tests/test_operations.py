@@ -174,3 +174,14 @@ def test_a_forgotten_lock_is_undone_by_unlock(region: RegionOperations, mapped: 
     region.lock(memory.base, 1).forget()
     region.unlock(memory.base, 1)
     mapped.hooks.memory_discard(address=memory.base, size=1)
+
+
+def test_a_protect_guard_gives_back_no_protection_outside_its_range(
+    region: RegionOperations,
+) -> None:
+    base = alloc_pages(region, [READ_WRITE] * 3)
+    with region.protect_with_handle(base + PAGE_SIZE, PAGE_SIZE, NONE):
+        region.protect(base, PAGE_SIZE, READ)
+        region.protect(base + 2 * PAGE_SIZE, PAGE_SIZE, READ)
+    found = region.query_range(base, 3 * PAGE_SIZE)
+    assert [r.protection for r in found] == [READ, READ_WRITE, READ]

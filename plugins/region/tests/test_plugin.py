@@ -463,3 +463,44 @@ def test_closing_the_platform_unlocks_what_was_locked(mapped: Any) -> None:
     mapped.hooks.memory_lock(address=base, size=1)
     mapped.hooks.platform_closed()
     assert locked_kilobytes(base) == 0
+
+
+def test_only_untouched_zero_pages_count_as_reserved(mapped: Any) -> None:
+    region = mapped.hooks.memory_map(request=MapRequest(1, NONE, backing=BytesBacking(b"x")))
+    assert not region.reserved
+
+
+def test_a_guard_that_is_given_access_is_none_any_more(mapped: Any) -> None:
+    guard = mapped.hooks.memory_map(request=MapRequest(PAGE_SIZE, NONE, guard=True))
+    mapped.hooks.memory_protect(address=guard.base, size=1, protection=READ)
+    assert not mapped.hooks.memory_query(address=guard.base).guarded
+
+
+def test_a_lock_that_the_host_refuses_halfway_locks_nothing(mapped: Any, tmp_path: Path) -> None:
+    base = map_pages(mapped, [READ_WRITE, NONE])
+    with (tmp_path / "data").open("wb+") as file:
+        file.truncate(PAGE_SIZE)
+        mapped.hooks.memory_map(
+            request=MapRequest(
+                PAGE_SIZE,
+                READ,
+                AtAddress(base + PAGE_SIZE, replace=True),
+                FileBacking(file.fileno()),
+            )
+        )
+        file.truncate(0)  # the host cannot bring the second page in any more
+        with pytest.raises(PlatformError) as caught:
+            mapped.hooks.memory_lock(address=base, size=2 * PAGE_SIZE)
+    assert caught.value.errno == errno.ENOMEM
+    assert locked_kilobytes(base) == 0
+    mapped.hooks.memory_discard(address=base, size=1)
+
+
+def test_a_mapping_whose_bytes_cannot_be_copied_is_taken_back(mapped: Any) -> None:
+    every_other = memoryview(b"abcd")[::2]
+    with pytest.raises(TypeError):
+        mapped.hooks.memory_map(request=MapRequest(1, backing=BytesBacking(every_other)))
+    assert not regions_of(mapped)
+    start = mapped.memory.territory.start
+    with pytest.raises(MemoryFaultError):
+        mapped.memory.read(start + PAGE_SIZE, 1)
