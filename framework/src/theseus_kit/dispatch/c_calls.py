@@ -77,7 +77,7 @@ def _decoded(word: str, kind: str, size: int, signed: bool) -> str:
 
 @lru_cache(maxsize=512)
 def trampoline_maker(shape: Shape) -> tuple[Callable[..., HostFunction], int]:
-    """Return (maker, arity): ``maker(body, fail, float_argument)`` makes a trampoline.
+    """Return (maker, arity); ``maker(body, fail, float_argument, float_result)`` makes one.
 
     The trampoline takes ``arity`` unsigned 64-bit words. ``fail(error, words)`` answers whatever
     the body raises, or raises itself.
@@ -98,40 +98,29 @@ def trampoline_maker(shape: Shape) -> tuple[Callable[..., HostFunction], int]:
     if result_kind == "void":
         answer = call
     elif result_kind == "float":
-        answer = f"{'double' if result_size == 8 else 'float'}_bits({call})"
+        answer = f"float_result({call if result_size == 8 else f'single_bits({call})'})"
     else:
         # Also the check that the body returned an integer: anything else raises here.
-        answer = f"return_value & {MASK:#x}"
+        answer = f"return {call} & {MASK:#x}"
     lines = [
-        "def make(body, fail, float_argument):",
+        "def make(body, fail, float_argument, float_result):",
         f"    def trampoline({', '.join(words)}):",
         "        try:",
-    ]
-    if result_kind == "void":
-        lines.append(f"            {answer}")
-    else:
-        lines.append(f"            return {answer.replace('return_value', call)}")
-    lines += [
+        f"            {answer}",
         "        except Exception as error:",
         f"            return fail(error, ({''.join(word + ', ' for word in words)}))",
         "    return trampoline",
     ]
-    scope: dict[str, Any] = {
-        "double_bits": _double_bits,
-        "float_bits": _float_bits,
-        "single": _single_of,
-    }
+    scope: dict[str, Any] = {"single": _single_of, "single_bits": _single_bits}
     exec("\n".join(lines), scope)  # the text is made of fixed pieces and numbers only
     maker: Callable[..., HostFunction] = scope["make"]
     return maker, len(words)
 
 
-def _double_bits(value: float) -> int:
-    return int.from_bytes(_DOUBLE.pack(value), "little")
-
-
-def _float_bits(value: float) -> int:
-    return int.from_bytes(_SINGLE.pack(value), "little")
+def _single_bits(value: float) -> float:
+    """A double whose low four bytes are a float, as xmm0 returns one."""
+    bits: float = _DOUBLE.unpack(_SINGLE.pack(value) + bytes(4))[0]
+    return bits
 
 
 def _single_of(low_double: float) -> float:
@@ -141,12 +130,13 @@ def _single_of(low_double: float) -> float:
 
 
 def provider_of(function: CFunction) -> str:
-    """Name the plugin a function's body belongs to, as well as the body itself can tell."""
+    """Name the plugin a function's body belongs to: itself, or else its package."""
     owner = getattr(function.body, "__self__", None)
     description = getattr(owner, "description", None)
     if description is not None:
         return str(description.name)
-    return str(getattr(function.body, "__module__", None) or type(function.body).__module__)
+    module = getattr(function.body, "__module__", None) or type(function.body).__module__
+    return str(module).partition(".")[0]
 
 
 class Failure:
@@ -218,9 +208,12 @@ class CCalls:
             return self._machine.place_code(
                 code if isinstance(code, bytes) else code(), function.name
             )
-        head, _, arguments = function.prototype.partition("(")
-        if arguments.count(",") >= _REGISTER_ARGUMENTS or "double" in head or "float" in head:
-            return self._export_now(function)
+        if function.prototype.count(",") >= _REGISTER_ARGUMENTS:
+            # The first call would need stack words, and how many only the prototype can say.
+            trampoline, arity = self._trampoline(function)
+            return self._machine.export(
+                trampoline, arity, reenters=function.reenters, name=function.name
+            )
 
         def first_call(*words: int) -> int | None:
             trampoline, arity = self._trampoline(function)
@@ -232,16 +225,6 @@ class CCalls:
         )
         return address
 
-    def _export_now(self, function: CFunction) -> int:
-        trampoline, arity = self._trampoline(function)
-        address = self._machine.export(
-            trampoline, arity, reenters=function.reenters, name=function.name
-        )
-        result = parse_prototype(function.prototype).result
-        if result.kind != "float":
-            return address
-        return self._machine.place_code(float_return_code(address), function.name)
-
     def _trampoline(self, function: CFunction) -> tuple[HostFunction, int]:
         plugin = self._provider(function)
         try:
@@ -250,7 +233,10 @@ class CCalls:
             raise PluginError(plugin, function.name, str(error)) from error
         maker, arity = trampoline_maker(shape_of(prototype))
         failure = Failure(plugin, function, prototype, self._answer(function))
-        return maker(function.body, failure, self._machine.float_argument), arity
+        machine = self._machine
+        return maker(
+            function.body, failure, machine.float_argument, machine.set_float_result
+        ), arity
 
     def _answer(self, function: CFunction) -> ErrorAnswer:
         convention = function.on_error
@@ -277,22 +263,3 @@ def negative_errno(error: PlatformError) -> int:
 
 def _kill(function: CFunction, error: PlatformError) -> NoReturn:
     raise GuestKilled(Panicked(f"{function.name}: {error}")) from error
-
-
-def float_return_code(export: int) -> bytes:
-    """Machine code that calls an export and moves its result to where C returns a double.
-
-    ::
-
-        sub rsp, 8              ; keep the stack 16-byte aligned at the call
-        movabs rax, export
-        call rax
-        movq xmm0, rax
-        add rsp, 8
-        ret
-    """
-    return (
-        bytes.fromhex("4883ec08 48b8")
-        + export.to_bytes(8, "little")
-        + bytes.fromhex("ffd0 66480f6ec0 4883c408 c3")
-    )

@@ -73,10 +73,10 @@ class SystemCalls:
             raise PluginError(plugin, call.name, "a system call has at most six arguments")
         maker, arity = trampoline_maker(shape_of(prototype))
         failure = Failure(plugin, function, prototype, negative_errno)
-        served = (maker(function.body, failure, _no_floats), arity)
+        served = (maker(function.body, failure, _no_floats, _no_floats), arity)
         self._served[number] = served
         return served
 
 
-def _no_floats(index: int) -> float:
+def _no_floats(_: object) -> float:
     raise TypeError("a system call has no floating-point arguments")
