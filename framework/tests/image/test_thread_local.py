@@ -9,6 +9,7 @@ import pytest
 
 from theseus_kit import Image, ImageError, NotRegisteredError, Platform
 from theseus_kit.image.loader import TLS_DESCRIPTOR_ASSEMBLY, TLS_DESCRIPTOR_CODE
+from theseus_kit.values.linkage import CObject
 
 from .tiny_image import CODE, DATA, TLS, Relocation, Symbol, TinyImage, lay_out
 
@@ -147,6 +148,25 @@ def test_another_images_variable_is_reached(load: Load, platform: Platform, word
     assert (word(user.base + DATA), word(user.base + DATA + 8)) == (owner.tls_module, 8)
     with pytest.raises(ImageError, match="is in use by"):
         platform.namespace.unload(owner)
+
+
+def test_a_variable_that_a_plugin_provides_is_the_tasks_own(
+    load: Load, platform: Platform, word: Word
+) -> None:
+    space = platform.namespace
+    space.provide("test", CObject("number", (55).to_bytes(8, "little"), thread_local=True))
+    image = load(
+        TinyImage(
+            symbols=[Symbol("number", type=TLS)], relocations=[Relocation(DATA, TPOFF64, "number")]
+        )
+    )
+    address = thread_pointer(platform) + word(image.base + DATA) & (1 << 64) - 1
+    assert word(address) == 55
+    module = space.thread_local("number")
+    task = platform.tasks.current
+    assert platform.hooks.tls_address(task=task, module=module, offset=0) == address
+    assert space.resolve("number") is None
+    assert space.thread_local("strlen") is None
 
 
 def test_a_fixed_offset_into_a_module_that_has_none_is_refused(

@@ -157,6 +157,13 @@ class Namespace:
         """
         return self._provided.provide(plugin, symbol)
 
+    def thread_local(self, name: str) -> int | None:
+        """The TLS module whose first bytes are a provided thread-local variable.
+
+        None if plugins provide none of that name.
+        """
+        return self._provided.thread_local(name)
+
     def provided(self, name: str) -> CFunction | CObject | None:
         """The C symbol that plugins provide under a name."""
         provided = self._provided.get(name)
@@ -181,7 +188,11 @@ class Namespace:
         if own is not None and (symbol.binds_locally or image.dynamic.is_symbolic):
             return own
         is_thread_local = symbol.type == STT_TLS
-        if not is_thread_local:
+        if is_thread_local:
+            module = self._provided.thread_local(symbol.name)
+            if module is not None:
+                return Definition(0, symbol.size, tls_module=module)
+        else:
             address = self._provided.address(symbol.name)
             if address is not None:
                 return Definition(address, symbol.size)

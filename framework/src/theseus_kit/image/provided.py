@@ -20,6 +20,7 @@ from theseus_kit.values.memory import (
     Protection,
     page_ceil,
 )
+from theseus_kit.values.tls import TlsTemplate
 
 if TYPE_CHECKING:
     from pluggy import HookRelay
@@ -48,6 +49,7 @@ class ProvidedSymbols:
         self._hooks = hooks
         self._symbols: dict[str, Provided] = {}
         self._addresses: dict[str, int] = {}
+        self._modules: dict[str, int] = {}
         self._stubs: dict[tuple[str, str], int] = {}
 
     def provide(self, plugin: str, symbol: CFunction | CObject) -> bool:
@@ -59,7 +61,10 @@ class ProvidedSymbols:
         return self._symbols.get(name)
 
     def address(self, name: str) -> int | None:
-        """The guest address of what is provided under a name, made at its first use."""
+        """The guest address of what is provided under a name, made at its first use.
+
+        None if nothing is, and for thread-local variables, which have an address in each task.
+        """
         address = self._addresses.get(name)
         if address is None:
             provided = self._symbols.get(name)
@@ -68,10 +73,33 @@ class ProvidedSymbols:
             symbol = provided.symbol
             if isinstance(symbol, CFunction):
                 address = self._export_function(symbol)
+            elif symbol.thread_local:
+                return None
             else:
                 address = self._arena.place(symbol.initial, symbol.alignment)
             self._addresses[name] = address
         return address
+
+    def thread_local(self, name: str) -> int | None:
+        """The TLS module of a provided thread-local variable, made at its first use."""
+        module = self._modules.get(name)
+        if module is None:
+            provided = self._symbols.get(name)
+            if provided is None or not isinstance(provided.symbol, CObject):
+                return None
+            symbol = provided.symbol
+            if not symbol.thread_local:
+                return None
+            template = TlsTemplate(
+                provided.plugin,
+                self._arena.place(symbol.initial, symbol.alignment),
+                len(symbol.initial),
+                symbol.alignment,
+                symbol.initial,
+                static=True,
+            )
+            module = self._modules[name] = self._hooks.tls_add_module(template=template)
+        return module
 
     def zero_words(self) -> int:
         """The address of zero words: an empty argv, an empty environment."""

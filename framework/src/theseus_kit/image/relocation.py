@@ -103,6 +103,7 @@ class Relocator:
         self._bias = bias
         self._bind = bind
         self._bound: dict[int, Definition] = {}
+        self._thread_local_symbols: set[int] = set()
         self.resolved: list[Resolved] = []
         """Left to be written by :meth:`write_resolved`, in order."""
         self.thread_local: list[Relocation] = []
@@ -225,7 +226,7 @@ class Relocator:
 
     def _apply_symbolic(self, relocation: Relocation, definition: Definition) -> None:
         place, kind, index, addend = relocation
-        if index and self._symbols[index].type == STT_TLS:
+        if index in self._thread_local_symbols:
             name = self._symbols[index].name
             self._reader.fail(f"refers to the thread-local variable {name} as to a global one")
         if kind in (R_GLOB_DAT, R_JUMP_SLOT):
@@ -254,11 +255,13 @@ class Relocator:
     def _definition(self, index: int) -> Definition:
         definition = self._bound.get(index)
         if definition is None:
-            symbol = self._symbols[index]
             if index == 0:
                 definition = Definition(0)
             else:
+                symbol = self._symbols[index]
                 definition = self._bind(symbol, self._symbols.versions.name(index))
+                if symbol.type == STT_TLS:
+                    self._thread_local_symbols.add(index)
             self._bound[index] = definition
         return definition
 

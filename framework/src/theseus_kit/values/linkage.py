@@ -54,6 +54,9 @@ class CObject:
     initial: bytes
     header: str = ""
     alignment: int = 16
+    thread_local: bool = False
+    """Each task has a copy of its own, at a fixed offset from the thread pointer: glibc's libm
+    reaches ``errno`` so. :meth:`Namespace.thread_local` tells its module."""
 
 
 @dataclass(frozen=True, slots=True)
