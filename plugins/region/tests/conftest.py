@@ -12,6 +12,7 @@ from theseus_kit.machine import create_machine
 from theseus_kit.machine.protocol import Machine, Memory
 from theseus_kit.plugin import Services
 from theseus_kit.task import Tasks
+from theseus_kit.values.memory import PAGE_SIZE, AtAddress, MapRequest, Protection, Region
 from theseus_kit_region import RegionOperations, RegionOptions, RegionPlugin
 
 if TYPE_CHECKING:
@@ -33,6 +34,25 @@ class MappedMachine:
         self.memory: Memory = machine.memory
         self.hooks = manager.hook
         self.operations = RegionOperations(manager.hook)
+
+    def regions(self) -> list[Region]:
+        """Everything that is mapped."""
+        return list(self.hooks.memory_query_range(address=0, size=(1 << 64) - 1))
+
+    def map_pages(self, protections: list[Protection]) -> int:
+        """Map pages side by side, one of each protection; return the first one's address."""
+        size = len(protections) * PAGE_SIZE
+        base: int = self.hooks.memory_map(request=MapRequest(size, Protection.NONE)).base
+        for index, protection in enumerate(protections):
+            place = AtAddress(base + index * PAGE_SIZE, replace=True)
+            self.hooks.memory_map(request=MapRequest(PAGE_SIZE, protection, place))
+        return base
+
+    def map_mixed(self) -> int:
+        """Map a read-write page, a hole, and a read-only page; return the first one's address."""
+        base = self.map_pages([Protection.READ_WRITE, Protection.NONE, Protection.READ])
+        self.hooks.memory_unmap(address=base + PAGE_SIZE, size=PAGE_SIZE)
+        return base
 
 
 @pytest.fixture
