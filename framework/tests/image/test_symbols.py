@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from struct import pack
 
 import pytest
 from elftools.elf.elffile import ELFFile
@@ -161,6 +162,21 @@ def test_a_hash_chain_that_loops_is_refused(load: Load) -> None:
     image = load_bytes(load, data)
     with pytest.raises(ImageError, match="a chain of its hash table never ends"):
         image.symbols["symbol_77"]
+
+
+def test_a_list_of_versions_that_overlaps_itself_is_refused(load: Load) -> None:
+    tiny = TinyImage(symbols=[Symbol("f", CODE, version="A"), Symbol("g", CODE, version="B")])
+    data = bytearray(tiny.build())
+    first = data.index(pack("<HHHHIII", 1, 0, 2, 1, 0, 20, 28))
+    data[first + 16 : first + 20] = pack("<I", 1)
+    with pytest.raises(ImageError, match="list of symbol versions is damaged"):
+        load_bytes(load, data)
+
+
+def test_an_unwind_index_outside_the_image_is_none(load: Load) -> None:
+    for address in (0x3000_0000, 0x5000):
+        header = pack("<IIQQQQQQ", 0x6474E550, 4, 0, address, address, 64, 64, 4)
+        assert load(TinyImage(extra_headers=[header])).eh_frame_hdr is None
 
 
 def load_bytes(load: Load, data: bytearray) -> Image:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MASK = (1 << 64) - 1
 _NT_GNU_BUILD_ID = 3
+_MOST_NOTES = 1 << 16
 
 
 class Image:
@@ -67,9 +68,11 @@ class Image:
 
     @property
     def eh_frame_hdr(self) -> AddressRange | None:
-        """Where its unwind tables' index lies in guest memory, None if it has none."""
+        """Where its unwind tables' index lies in guest memory, None if it has none there."""
         segment = self._elf.segment_of_type(PT_GNU_EH_FRAME)
-        if segment is None:
+        if segment is None or not any(
+            load.address <= segment.address and segment.end <= load.end for load in self.segments
+        ):
             return None
         return AddressRange.of_size(self.base + segment.address, segment.memory_size)
 
@@ -78,7 +81,8 @@ class Image:
         """The GNU build ID in hexadecimal, None if it has none."""
         for segment in self._elf.segments:
             if segment.type == PT_NOTE:
-                found = _build_id(self._elf.contents[segment.offset :][: segment.file_size])
+                end = segment.offset + min(segment.file_size, _MOST_NOTES)
+                found = _build_id(self._elf.contents[segment.offset : end])
                 if found is not None:
                     return found
         return None

@@ -37,6 +37,7 @@ class SymbolVersions:
     def __init__(self, reader: SegmentReader, dynamic: Dynamic) -> None:
         self._reader = reader
         self._dynamic = dynamic
+        self._entries = 0
         self._numbers: memoryview | None = None
         self._names: dict[int, str] = {}
         self.providers: dict[int, str] = {}
@@ -93,10 +94,10 @@ class SymbolVersions:
                 _, _, number, name, step = self._unpack(_NEED_AUXILIARY, entry)
                 self._names[number & ~_VERSYM_HIDDEN] = strings.text(name)
                 self.providers[number & ~_VERSYM_HIDDEN] = library
-                if step == 0:
+                if not self._goes_on(step, _NEED_AUXILIARY):
                     break
                 entry += step
-            if following == 0:
+            if not self._goes_on(following, _NEED):
                 break
             address += following
 
@@ -107,9 +108,19 @@ class SymbolVersions:
             name, _ = self._unpack(_DEFINITION_AUXILIARY, address + auxiliary)
             if not flags & _VER_FLG_BASE:
                 self._names[number & ~_VERSYM_HIDDEN] = self._dynamic.strings.text(name)
-            if following == 0:
+            if not self._goes_on(following, _DEFINITION):
                 break
             address += following
+
+    def _goes_on(self, step: int, layout: Struct) -> bool:
+        """Whether there is a next entry, so many bytes on. Bounds the walk through a damaged list:
+        entries may not overlap, nor be more than there are version numbers."""
+        self._entries += 1
+        if step == 0:
+            return False
+        if step < layout.size or self._entries > _VERSYM_HIDDEN:
+            self._reader.fail("its list of symbol versions is damaged")
+        return True
 
     def _unpack(self, layout: Struct, address: int) -> tuple[int, ...]:
         return layout.unpack(self._reader.window(address, layout.size, "a symbol version"))
