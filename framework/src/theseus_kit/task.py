@@ -75,7 +75,10 @@ class Tasks:
         """Make a task with a stack and thread-local storage, and tell the plugins of it."""
         whole: Region = hooks.memory_map(
             request=MapRequest(
-                stack_size + PAGE_SIZE, Protection.NONE, label=f"guard of {name}'s stack"
+                stack_size + PAGE_SIZE,
+                Protection.NONE,
+                label=f"guard of {name}'s stack",
+                guard=True,
             )
         )
         hooks.memory_map(
