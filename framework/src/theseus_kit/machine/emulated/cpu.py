@@ -7,6 +7,7 @@ How guest code is run, and what its exits mean, is left to the machine.
 from __future__ import annotations
 
 import ctypes
+from collections import deque
 from typing import Any
 
 from theseus_kit.errors import MachineError
@@ -27,6 +28,9 @@ _REGISTER_IDS = {
     "rip": uc.REG_RIP,
     "rflags": uc.REG_RFLAGS,
 }
+
+_FLUSH = ctypes.c_uint(uc.CTL_TLB_FLUSH)
+_REMOVE = ctypes.c_uint(uc.CTL_TB_REMOVE_CACHE)
 
 DEFAULT_FPCW = 0x37F
 """x87 control word a System V process starts with; Unicorn starts with 0."""
@@ -75,6 +79,8 @@ class Cpu:
         self._rest = batch_of(wide, 16)
         self._value = ctypes.c_uint64()
         self._xmm = (ctypes.c_double * 2)()
+        self.stops: deque[None] = deque()
+        """Stops that were asked for and whose effect nobody has looked at yet."""
         self._contexts: list[ctypes.c_void_p] = []
         self._pristine: ctypes.c_void_p | None = None
 
@@ -170,8 +176,45 @@ class Cpu:
         library.reg_write_batch(handle, write.ids, write.pointers, write.count)
 
     def stop(self) -> None:
-        """Make a running emulation return soon. From any host thread."""
+        """Make a running emulation return soon, in silence. From any host thread.
+
+        Noted before and after: whoever sees the CPU at rest in between must know why, and a stop
+        that takes effect on the next run must not look like a ``hlt``.
+        """
+        self.stops.append(None)
         self.library.emu_stop(self.handle)
+        self.stops.append(None)
+
+    def flush_tlb(self) -> None:
+        """Empty the TLB (1 to 3 µs, and every page to be filled again). Callbacks included."""
+        self.library.ctl(self.handle_argument, _FLUSH)
+
+    def forget_code(self, start: int, end: int) -> None:
+        """Throw away blocks translated from [start, end), whose first page must be fetchable."""
+        self.library.ctl(
+            self.handle_argument, _REMOVE, ctypes.c_uint64(start), ctypes.c_uint64(end)
+        )
+
+    def add_hook(
+        self, kind: int, callback: Any, start: int = 1, end: int = 0, *extra: Any
+    ) -> ctypes.c_size_t:
+        """Add a hook for the addresses [start, end], for all of them if start is greater."""
+        hook = ctypes.c_size_t()
+        error = self.library.hook_add(
+            self.handle_argument,
+            ctypes.byref(hook),
+            ctypes.c_int(kind),
+            callback,
+            None,
+            ctypes.c_uint64(start),
+            ctypes.c_uint64(end),
+            *extra,
+        )
+        self._check(error, "add a hook to")
+        return hook
+
+    def remove_hook(self, hook: ctypes.c_size_t) -> None:
+        self.library.hook_del(self.handle, hook)
 
     def _check(self, error: int, what: str) -> None:
         if error != uc.ERR_OK:

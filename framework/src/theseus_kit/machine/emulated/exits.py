@@ -1,8 +1,10 @@
 """Ways out of the running CPU into Python: exports, system calls, and the errors they raise.
 
-Both callbacks are generators that wait inside their ``try``: whatever Python code raises while it
+The callbacks are generators that wait inside their ``try``: whatever Python code raises while it
 runs on behalf of the guest, be it the exported function or a signal handler that happened to run
-then, is kept in ``failure`` and makes the guest stop; the run loop raises it.
+then, is kept in ``failure`` and makes the guest stop; the run loop raises it. A plain function
+would lose the second kind: Python runs signal handlers at a function's entry, before its ``try``
+begins, and ctypes can only print what comes out of a callback.
 """
 
 from __future__ import annotations
@@ -15,24 +17,25 @@ from theseus_kit.errors import MachineError
 from theseus_kit.machine.emulated import library as uc
 from theseus_kit.machine.emulated import stubs
 from theseus_kit.machine.emulated.cpu import Cpu, batch_of
-from theseus_kit.machine.emulated.translation import add_hook
 from theseus_kit.machine.protocol import HostFunction, SystemCallCallback
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 Leave = ctypes.CFUNCTYPE(None, ctypes.c_uint8)
-"""uc_cb_insn_out_t and uc_cb_insn_syscall_t, of which one small int is looked at."""
+"""uc_cb_insn_out_t, uc_cb_insn_in_t and uc_cb_insn_syscall_t, of whose parameters none is of use.
+One byte of the engine's address is a small int, which costs no allocation."""
 
 Answer = Callable[[], int | None]
+Callbacks = Generator[None, int, None]
 
 
 class Exits:
     """The exports by number, and the hooks that serve them and system calls."""
 
-    def __init__(
-        self, cpu: Cpu, mailbox: memoryview, memory: memoryview, first_stub: int, last_stub: int
-    ) -> None:
+    def __init__(self, cpu: Cpu, mailbox: memoryview, memory: memoryview) -> None:
         self.failure: BaseException | None = None
+        self.privileged: int | None = None
+        """Where guest code has executed an instruction that user mode may not (in, out)."""
         self.in_system_call = False
         self.system_call: SystemCallCallback | None = None
         self.answers: list[Answer] = []
@@ -40,19 +43,18 @@ class Exits:
         self._cpu = cpu
         self._mailbox = mailbox
         self._words = memory.cast("Q")
-        self._generators: list[Generator[None, int, None]] = []
+        self._generators: list[Callbacks] = []
         self._callbacks: list[Any] = []
-        self._hook(self._answer_exports(), uc.INS_OUT, first_stub, last_stub)
-        self._hook(self._answer_system_calls(), uc.INS_SYSCALL, 1, 0)
+        self._hook(self._answer_exports(), uc.INS_OUT)
+        self._hook(self._answer_in(), uc.INS_IN)
+        self._hook(self._answer_system_calls(), uc.INS_SYSCALL)
 
-    def _hook(
-        self, generator: Generator[None, int, None], instruction: int, start: int, end: int
-    ) -> None:
+    def _hook(self, generator: Callbacks, instruction: int) -> None:
         next(generator)
         callback = Leave(generator.send)
         self._generators.append(generator)
         self._callbacks.append(callback)
-        add_hook(self._cpu, uc.HOOK_INSN, callback, start, end, ctypes.c_int(instruction))
+        self._cpu.add_hook(uc.HOOK_INSN, callback, 1, 0, ctypes.c_int(instruction))
 
     def close(self) -> None:
         for generator in self._generators:
@@ -76,20 +78,44 @@ class Exits:
             self.failure = error
         self._cpu.stop()
 
-    def _answer_exports(self) -> Generator[None, int, None]:
+    def forget(self) -> None:
+        """Drop what a call that is given up has left behind."""
+        self.failure = self.privileged = None
+        self.in_system_call = False
+
+    def _answer_exports(self) -> Callbacks:
         mailbox, answers = self._mailbox, self.answers
         while True:
             try:
                 while True:
                     yield
+                    # Slots EXPORT and RESULT: literals, for this is the hottest line of all.
                     mailbox[8] = (answers[mailbox[0]]() or 0) & 0xFFFF_FFFF_FFFF_FFFF
             except GeneratorExit:
                 return
             except BaseException as error:  # noqa: BLE001  (whatever it is, it is the caller's)
-                self.failure = error
-                mailbox[stubs.ATTENTION] = stubs.ATTENTION_FAILED
+                if mailbox[stubs.EXPORT] >= len(answers):
+                    self._refuse_privileged()
+                else:
+                    self.failure = error
+                    mailbox[stubs.ATTENTION] = stubs.ATTENTION_FAILED
 
-    def _answer_system_calls(self) -> Generator[None, int, None]:
+    def _answer_in(self) -> Callbacks:
+        while True:
+            try:
+                while True:
+                    yield
+                    self._refuse_privileged()
+            except GeneratorExit:
+                return
+            except BaseException as error:  # noqa: BLE001  (whatever it is, it is the caller's)
+                self.fail(error)
+
+    def _refuse_privileged(self) -> None:
+        self.privileged = self._cpu.read_register(uc.REG_RIP)
+        self._cpu.stop()
+
+    def _answer_system_calls(self) -> Callbacks:
         cpu = self._cpu
         library, handle = cpu.library, cpu.handle
         arguments = batch_of(
@@ -139,6 +165,8 @@ class Exits:
             return lambda: function(box[1], box[2])
         if arity == 3:
             return lambda: function(box[1], box[2], box[3])
+        if arity == 4:
+            return lambda: function(box[1], box[2], box[3], box[4])
         if arity <= 6:
             return lambda: function(*box[1 : 1 + arity])
         words = self._words

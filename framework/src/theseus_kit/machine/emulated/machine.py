@@ -1,30 +1,26 @@
-"""The emulated machine: an x86-64 CPU in Unicorn that runs guest code for Python.
-
-``uc_emu_start`` is never nested. Guest code leaves it in three ways: by a callback that answers
-while the CPU waits (exports, system calls, TLB fills), by a ``hlt`` that says why (the return of
-a call, an export that may call back), or by an exception. The run loop looks at the last two with
-the CPU at rest, so Python may then call guest code again, to any depth: Python recurses, Unicorn
-does not.
-"""
+"""The emulated machine put together: what the protocol asks for, and which part answers it."""
 
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from theseus_kit.errors import GuestInterrupted, GuestKilled, MachineError
-from theseus_kit.machine.emulated import library as uc
+from theseus_kit.errors import MachineError
 from theseus_kit.machine.emulated import stubs
 from theseus_kit.machine.emulated.cpu import Cpu
 from theseus_kit.machine.emulated.exceptions import Exceptions
 from theseus_kit.machine.emulated.exits import Exits
 from theseus_kit.machine.emulated.features import read_features
 from theseus_kit.machine.emulated.host_memory import view_of_memory
+from theseus_kit.machine.emulated.internals import find_internals
 from theseus_kit.machine.emulated.library import Library
 from theseus_kit.machine.emulated.memory import EmulatedMemory
 from theseus_kit.machine.emulated.options import EmulatedOptions
+from theseus_kit.machine.emulated.run_loop import GUEST, IDLE, RunLoop
 from theseus_kit.machine.emulated.territory import OWN_SIZE, Territory
+from theseus_kit.machine.emulated.thread import EmulatedThread
 from theseus_kit.machine.emulated.translation import Translation
 from theseus_kit.machine.protocol import (
     Ability,
@@ -33,98 +29,67 @@ from theseus_kit.machine.protocol import (
     SystemCallCallback,
     Thread,
 )
-from theseus_kit.values.exceptions import KilledByException, Registers
-from theseus_kit.values.memory import AddressRange
+from theseus_kit.values.exceptions import Registers
+from theseus_kit.values.memory import PAGE_SIZE, AddressRange, page_ceil, page_floor
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
+_REGISTER_ARGUMENTS = 6
 _SCRATCH_OFFSET = 0xD00
 """Where in the mailbox page, past the list of pages to flush, a call of our own may write."""
-_RED_ZONE = 128
-"""Bytes below rsp that a function may use without saying so (System V ABI, 3.2.2)."""
-
-# Who has control: guest code (and callbacks it waits for), or Python with the CPU at rest.
-_IDLE, _GUEST, _EXPORT, _EXCEPTION = range(4)
-
-
-class EmulatedThread:
-    """See :class:`theseus_kit.machine.protocol.Thread`."""
-
-    def __init__(self, cpu: Cpu, stack: AddressRange, fs_base: int) -> None:
-        self.stack = stack
-        self.top = stack.end & -16
-        """Where the next call's frame goes: below the innermost guest frame of this thread."""
-        self.selected = False
-        self.state: ctypes.c_void_p | None = None
-        self._cpu = cpu
-        self._fs_base = fs_base
-
-    @property
-    def fs_base(self) -> int:
-        return self._cpu.read_register(uc.REG_FS_BASE) if self.selected else self._fs_base
-
-    @fs_base.setter
-    def fs_base(self, value: int) -> None:
-        self._fs_base = value
-        if self.selected:
-            self._cpu.write_register(uc.REG_FS_BASE, value)
-
-    def suspend(self) -> None:
-        """Take the CPU's state away."""
-        self._fs_base = self.fs_base
-        self.selected = False
-        self.state = self._cpu.save()
-
-    def resume(self) -> None:
-        """Give the CPU this thread's state."""
-        if self.state is None:
-            self._cpu.load_pristine()
-        else:
-            self._cpu.restore(self.state)
-            self.state = None
-        self._cpu.write_register(uc.REG_FS_BASE, self._fs_base)
-        self.selected = True
+_ALL_PERMISSIONS = 7
+_READ_WRITE = 3
+_READ_EXECUTE = 5
 
 
 class EmulatedMachine:
     """See :class:`theseus_kit.machine.protocol.Machine`."""
 
-    def __init__(self, options: EmulatedOptions = EmulatedOptions()) -> None:  # noqa: B008
+    def __init__(self, options: EmulatedOptions | None = None) -> None:
+        options = options or EmulatedOptions()
         library = Library()
-        self._options = options
         self._library = library
-        self._closed = False
         self._territory = Territory(options.territory_gib << 30)
-        self._cpu = Cpu(library)
-        own = self._territory.own.start
-        view = view_of_memory()
-        self._view = view
-        self._mailbox = view[own : own + 4096].cast("Q")
-        first, last = own + stubs.SHARED_OFFSET, own + stubs.EXPORTS_OFFSET - 1
-        self._exits = Exits(self._cpu, self._mailbox, view, first, last)
-        error = library.mem_map_ptr(
-            self._cpu.handle, own, self._territory.size, 7, ctypes.c_void_p(own)
+        self._cpu = cpu = Cpu(library)
+        self._release = weakref.finalize(self, _release, cpu, self._territory)
+        own = self._own = self._territory.own.start
+        self._view = view = view_of_memory()
+        mailbox = view[own : own + PAGE_SIZE].cast("Q")
+        self._mailbox = mailbox
+        self._exits = Exits(cpu, mailbox, view)
+        self._translation = translation = Translation(cpu, view, self._exits.fail, options.grow_tlb)
+        self._exceptions = Exceptions(cpu, translation, view)
+        self._map_territory(options.internal_fields)
+        cpu.start()
+        self._memory = EmulatedMemory(self._territory, translation, view)
+        self._stubs = self._place_stubs()
+        self._loop = RunLoop(
+            cpu, mailbox, self._stubs, self._exits, self._exceptions, translation, self._memory
         )
-        if error:
-            raise MachineError(f"Unicorn cannot map {self._territory.size:#x} bytes: {error}")
-        self._translation = Translation(self._cpu, view, self._exits.fail)
-        self._exceptions = Exceptions(self._cpu, self._translation)
-        self._cpu.start()
-        self._memory = EmulatedMemory(self._territory, self._translation, view)
-        code, self._stubs = stubs.shared_stubs(own)
-        view[own + stubs.SHARED_OFFSET : own + stubs.SHARED_OFFSET + len(code)] = code
-        table = self._translation.table
-        table.set(own, own + 4096, 3)
-        table.set(own + stubs.SHARED_OFFSET, own + OWN_SIZE, 5)
-        self._reentered = self._stubs["reentered"]
-        self._own = own
+        translation.announce = self._loop.announce
         self._next_code = own + stubs.CODE_OFFSET
-        self._exception: ExceptionCallback | None = None
-        self._thread: EmulatedThread | None = None
-        self._place = _IDLE
-        self._export_stack_pointer = 0
-        self._float_result: float | None = None
-        self._interrupted = False
         self._features: frozenset[str] | None = None
+
+    def _map_territory(self, internal_fields: bool) -> None:
+        """Make the whole territory the CPU's memory, at the addresses it has in the host."""
+        base, size = self._territory.base, self._territory.size
+        host = ctypes.c_void_p(base)
+        error = self._library.mem_map_ptr(self._cpu.handle, base, size, _ALL_PERMISSIONS, host)
+        if error:
+            raise MachineError(f"Unicorn cannot map {size >> 30} GiB of memory: error {error}")
+        internals = find_internals(self._cpu) if internal_fields else None
+        if internals is not None:
+            internals.leave_out_exit_requests()
+        self._exceptions.internals = internals
+
+    def _place_stubs(self) -> dict[str, int]:
+        own, table = self._own, self._translation.table
+        code, addresses = stubs.shared_stubs(own)
+        start = own + stubs.SHARED_OFFSET
+        self._view[start : start + len(code)] = code
+        self._mailbox[stubs.EXPORT] = stubs.NO_EXPORT
+        table.set(own, own + PAGE_SIZE, _READ_WRITE)
+        table.set(start, own + OWN_SIZE, _READ_EXECUTE)
+        return addresses
 
     @property
     def name(self) -> str:
@@ -133,7 +98,9 @@ class EmulatedMachine:
     @property
     def details(self) -> str:
         version = ".".join(map(str, self._library.version))
-        return f"Unicorn {version}, virtual TLB over {self._territory.size >> 30} GiB"
+        fields = "known" if self._exceptions.internals is not None else "not used"
+        size = self._territory.size >> 30
+        return f"Unicorn {version}, virtual TLB over {size} GiB, internal fields {fields}"
 
     @property
     def abilities(self) -> frozenset[Ability]:
@@ -157,23 +124,23 @@ class EmulatedMachine:
     def _cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
         """Execute ``cpuid`` on the guest CPU: eax, ebx, ecx, edx."""
         self._require_rest("ask the CPU for its features")
-        own = self._own
-        buffer, stack = own + _SCRATCH_OFFSET, own + 4096 - 16
+        buffer, stack = self._own + _SCRATCH_OFFSET, self._own + PAGE_SIZE
         self.call(self._stubs["cpuid"], (buffer, leaf, subleaf), stack_pointer=stack)
-        words = self._view[buffer : buffer + 16].cast("I")
-        return words[0], words[1], words[2], words[3]
+        eax, ebx, ecx, edx = self._view[buffer : buffer + 16].cast("I")
+        return eax, ebx, ecx, edx
 
     @property
     def can_call(self) -> bool:
-        return self._place != _GUEST and not self._closed
+        return self._release.alive and self._loop.place != GUEST
 
     def set_handlers(self, exception: ExceptionCallback, system_call: SystemCallCallback) -> None:
-        self._exception = exception
+        self._loop.exception = exception
         self._exits.system_call = system_call
 
     def export(
         self, function: HostFunction, arity: int, *, reenters: bool = False, name: str = ""
     ) -> int:
+        self._require_open()
         number = self._exits.add(function, arity, name)
         address = self._own + stubs.EXPORTS_OFFSET + stubs.EXPORT_SIZE * number
         target = self._stubs["reentering" if reenters else "answered"]
@@ -188,6 +155,7 @@ class EmulatedMachine:
         self._exits.replace(number, function, arity)
 
     def place_code(self, code: bytes, name: str = "") -> int:
+        self._require_open()
         address = self._next_code
         end = address + len(code)
         if end > self._own + OWN_SIZE:
@@ -197,23 +165,24 @@ class EmulatedMachine:
         return address
 
     def _write_code(self, address: int, code: bytes) -> None:
-        self._require_open()
         end = address + len(code)
         self._view[address:end] = code
-        self._translation.bytes_changed(address & -4096, (end + 4095) & -4096)
+        self._translation.bytes_changed(page_floor(address), page_ceil(end))
 
     def create_thread(self, stack: AddressRange, fs_base: int = 0) -> EmulatedThread:
         return EmulatedThread(self._cpu, stack, fs_base)
 
     def select_thread(self, thread: Thread) -> None:
-        assert isinstance(thread, EmulatedThread)
         self._require_rest("select a thread")
-        if self._thread is thread:
+        loop = self._loop
+        if not isinstance(thread, EmulatedThread):
+            raise MachineError(f"{thread!r} is a thread of another machine")
+        if loop.thread is thread:
             return
-        if self._thread is not None:
-            self._thread.suspend()
+        if loop.thread is not None:
+            loop.thread.suspend()
         thread.resume()
-        self._thread = thread
+        loop.thread = thread
         self._mailbox[stubs.TOP] = thread.top
 
     def call(
@@ -225,145 +194,28 @@ class EmulatedMachine:
         stack_pointer: int | None = None,
     ) -> int:
         self._require_rest("call guest code")
-        if self._place == _IDLE:
-            self._float_result = None
-            return self._call(address, arguments, float_arguments, stack_pointer)
-        cpu = self._cpu
-        state = cpu.save()
-        try:
-            result = self._call(address, arguments, float_arguments, stack_pointer)
-            self._float_result = cpu.read_double(0)
-        finally:
-            cpu.restore(state)
-        return result
-
-    def _call(
-        self,
-        address: int,
-        arguments: Sequence[int],
-        float_arguments: Sequence[float],
-        stack_pointer: int | None,
-    ) -> int:
-        mailbox = self._mailbox
-        if stack_pointer is None:
-            if self._thread is None:
-                raise MachineError("no thread is selected to call guest code on")
-            stack_pointer = self._thread.top
-        stack_pointer &= -16
-        position = stubs.CALL_ARGUMENTS
-        for argument in arguments[:6]:
-            mailbox[position] = argument & _MASK
-            position += 1
-        if len(arguments) > 6:
-            words = [argument & _MASK for argument in arguments[6:]]
-            stack_pointer = (stack_pointer - 8 * len(words)) & -16
-            data = b"".join(word.to_bytes(8, "little") for word in words)
-            self._memory.write(stack_pointer, data)
-        for index, value in enumerate(float_arguments):
-            self._cpu.write_double(index, value)
-        mailbox[stubs.CALL_VECTORS] = len(float_arguments)
-        mailbox[stubs.CALL_STACK_POINTER] = stack_pointer
-        mailbox[stubs.CALL_TARGET] = address
-        return self._run(self._stubs["call"])
-
-    def _run(self, pc: int) -> int:
-        """Run guest code from ``pc`` until the innermost call returns; return its rax."""
-        start, handle, mailbox = self._library.emu_start, self._cpu.handle, self._mailbox
-        outer = self._place
-        try:
-            while True:
-                self._place = _GUEST
-                error = start(handle, pc, 0, 0, 0)
-                self._place = outer
-                reason = mailbox[10]
-                if reason:
-                    mailbox[10] = 0
-                    if reason == stubs.REASON_RETURNED:
-                        return mailbox[8]
-                    if reason == stubs.REASON_REENTERING:
-                        pc = self._answer_reentering(outer)
-                        continue
-                pc = self._look_into(error, outer)
-        except BaseException:
-            self._place = outer
-            mailbox[stubs.REASON] = 0
-            mailbox[stubs.ATTENTION] = 0
-            raise
-
-    def _answer_reentering(self, outer: int) -> int:
-        """Run the export that the guest waits for; return where it goes on."""
-        mailbox = self._mailbox
-        stack_pointer = mailbox[stubs.STACK_POINTER]
-        answer = self._exits.answers[mailbox[stubs.EXPORT]]
-        saved = self._enter(_EXPORT, stack_pointer)
-        try:
-            result = answer() or 0
-        finally:
-            self._leave(saved, outer)
-        mailbox[stubs.RESULT] = result & _MASK
-        return self._reentered
-
-    def _look_into(self, error: int, outer: int) -> int:
-        """Deal with a stop that was no return and no export; return where the guest goes on."""
-        failure = self._exits.failure
-        if failure is not None:
-            self._exits.failure = None
-            self._translation.faulted = False
-            raise failure
-        context = self._exceptions.take(error)
-        if context is None:
-            registers = self._cpu.read_frame()
-            if self._interrupted:
-                self._interrupted = False
-                raise GuestInterrupted("guest code was interrupted")
-            context = self._exceptions.halted(registers.copy())
-        saved = self._enter(_EXCEPTION, context.registers.rsp - _RED_ZONE)
-        try:
-            if self._exception is None:
-                raise GuestKilled(KilledByException(context.vector), context)
-            self._exception(context)
-        finally:
-            self._leave(saved, outer)
-        self._cpu.write_frame(context.registers)
-        return context.registers.rip
-
-    def _enter(self, place: int, stack_pointer: int) -> tuple[EmulatedThread | None, int]:
-        """Give Python control inside a guest frame."""
-        self._place = place
-        thread = self._thread
-        if thread is None:
-            return None, 0
-        top = thread.top
-        thread.top = self._mailbox[stubs.TOP] = stack_pointer & -16
-        return thread, top
-
-    def _leave(self, saved: tuple[EmulatedThread | None, int], outer: int) -> None:
-        self._place = outer
-        thread, top = saved
-        if thread is not None:
-            thread.top = self._mailbox[stubs.TOP] = top
+        return self._loop.call(address, arguments, float_arguments, stack_pointer)
 
     def prepare_call(self, address: int, arguments: Sequence[int]) -> Callable[[], int]:
-        if len(arguments) > 6:
+        if len(arguments) > _REGISTER_ARGUMENTS:
             return lambda: self.call(address, arguments)
-        own, returned = self._own, self._stubs["returned"]
         values = tuple(argument & _MASK for argument in arguments)
-        code = stubs.prepared_call(own, self._next_code, address, values, returned)
+        returned = self._stubs["returned"]
+        code = stubs.prepared_call(self._own, self._next_code, address, values, returned)
         pc = self.place_code(code, "prepared call")
-        start, handle, mailbox = self._library.emu_start, self._cpu.handle, self._mailbox
+        loop, release, run = self._loop, self._release, self._loop.run
 
         def prepared() -> int:
-            if self._place != _IDLE or self._thread is None:
-                return self.call(address, arguments)
-            return self._run(pc)
+            if loop.place != IDLE or loop.thread is None or not release.alive:
+                return self.call(address, values)
+            loop.interrupted = False
+            return run(pc)
 
-        del start, handle, mailbox
         return prepared
 
     def float_result(self) -> float:
-        if self._float_result is not None:
-            return self._float_result
-        return self._cpu.read_double(0)
+        result = self._loop.float_result
+        return self._cpu.read_double(0) if result is None else result
 
     def float_argument(self, index: int) -> float:
         return self._cpu.read_double(index)
@@ -372,38 +224,31 @@ class EmulatedMachine:
         self._cpu.write_double(0, value)
 
     def registers(self) -> Registers:
-        if self._place == _IDLE:
-            return Registers()
-        registers = self._cpu.read_frame().copy()
-        in_export = self._place == _EXPORT or (
-            self._place == _GUEST and not self._exits.in_system_call
-        )
-        if in_export:
-            registers.rip = self._memory.read_u64(registers.rsp)
-            registers.rsp += 8
-        return registers
+        return self._loop.registers()
 
     def interrupt(self) -> None:
-        self._interrupted = True
-        self._cpu.stop()
+        if self._loop.place != IDLE:
+            self._loop.interrupted = True
+            self._cpu.stop()
 
     def close(self) -> None:
-        if self._closed:
+        if not self._release.alive:
             return
         self._require_rest("close the machine")
-        self._closed = True
-        self._cpu.close()
+        if self._loop.place != IDLE:
+            raise MachineError("cannot close the machine while guest code waits for Python")
+        self._loop.pulse.end()
+        self._release()
         self._translation.close()
         self._exits.close()
-        self._territory.release()
 
     def _require_open(self) -> None:
-        if self._closed:
+        if not self._release.alive:
             raise MachineError("the machine is closed")
 
     def _require_rest(self, what: str) -> None:
         self._require_open()
-        if self._place == _GUEST:
+        if self._loop.place == GUEST:
             raise MachineError(
                 f"cannot {what} inside a system call or an export that does not re-enter"
             )
@@ -413,3 +258,8 @@ class EmulatedMachine:
 
     def __exit__(self, *details: Any) -> None:
         self.close()
+
+
+def _release(cpu: Cpu, territory: Territory) -> None:
+    cpu.close()
+    territory.release()

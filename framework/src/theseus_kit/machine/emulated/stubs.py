@@ -11,6 +11,7 @@ The machine's own pages, seen from their start:
 
     export stub n:      mov r11d, n;  jmp answered (or reentering)
     answered:           arguments → mailbox;  out dx, al  [Python answers here];
+                        export ← none;
                         attention? → failed: hlt, or invalidate pages; then
                         rax ← mailbox;  ret
     reentering:         arguments → mailbox;  hlt  [Python answers with the CPU at rest];
@@ -20,7 +21,8 @@ The machine's own pages, seen from their start:
 
 A ``hlt`` says why it stopped in the slot REASON. Which export was called travels in r11, which
 the System V ABI lets a procedure linkage stub clobber, and from there through the mailbox: the
-host callback then needs one parameter only, and conversion of each costs 30 ns.
+host callback then needs one parameter only, and conversion of each costs 30 ns. Between exports the
+slot holds no export's number, by which an ``out`` of the guest's own is known.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ FLUSH_COUNT = 32
 FLUSH_PAGES = 33
 FLUSH_LIMIT = 256
 # From 0xD00 on the page is scratch, and a stack for the machine's own calls.
+
+NO_EXPORT = 0xFFFF_FFFF_FFFF_FFFF
 
 ATTENTION_FAILED = 1
 ATTENTION_FLUSH = 2
@@ -92,6 +96,7 @@ _LOAD_RESULT = (
 ANSWERED = (
     *_STORE_ARGUMENTS,
     Instruction("out dx, al", "ee"),
+    Instruction("mov qword ptr [export], -1", "48 c7 05", EXPORT, "ff ff ff ff"),
     Instruction("cmp qword ptr [attention], 0", "48 83 3d", ATTENTION, "00"),
     Instruction("jne attention", "75 08"),
     *_LOAD_RESULT,
@@ -118,7 +123,10 @@ REENTERING = (
     Instruction("hlt", "f4"),
 )
 
-REENTERED = _LOAD_RESULT
+REENTERED = (
+    Instruction("mov qword ptr [export], -1", "48 c7 05", EXPORT, "ff ff ff ff"),
+    *_LOAD_RESULT,
+)
 
 CALL = (
     Instruction("cld", "fc"),

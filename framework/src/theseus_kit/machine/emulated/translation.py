@@ -6,6 +6,10 @@ fault, precise to the instruction. Fills stay in the TLB until it is flushed, th
 - permissions that are taken away, and only those, need a flush, of pages that were filled;
 - bytes that Python changes where code was fetched need the translated blocks thrown away.
 
+Single pages are invalidated by guest code (``invlpg``, 0.1 µs each), which cannot run in the
+middle of a callback: pages wait in ``pending`` until the CPU is next started, or until the stub
+that made the callback has them in its mailbox (``announce`` decides).
+
 The fill callback is two: a C function (``Struct.pack_into``) takes the four arguments down, and a
 generator answers. Python runs signal handlers at a function's entry, outside any ``try`` of that
 function, and ctypes swallows what they raise (a KeyboardInterrupt above all); a generator is
@@ -16,21 +20,29 @@ from __future__ import annotations
 
 import ctypes
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from functools import partial
 from struct import Struct
 from typing import Any
 
 from theseus_kit.machine.emulated import library as uc
+from theseus_kit.machine.emulated import stubs
 from theseus_kit.machine.emulated.cpu import Cpu
 from theseus_kit.machine.emulated.page_table import IntervalMap
-from theseus_kit.values.memory import PAGE_SIZE, Protection
 
 UNMAPPED = 8
 """The page table's value for addresses that are not mapped; no bit of a Protection."""
 
-_READ, _WRITE, _EXECUTE = 1, 2, 4
-_NEEDED = (_READ, _WRITE, _EXECUTE)
+_PAGE = 4096
+_READ, _WRITE, _EXECUTE, _ALL = 1, 2, 4, 7
+_FETCH = 2
+
+_FIRST_ENTRIES = 256
+_MOST_ENTRIES = 8192
+_FILLS_PER_ENTRY = 3
+
+_LARGE_TEXT = 16 * _PAGE
+_LARGE_TEXTS = 32
 
 PackArguments = ctypes.CFUNCTYPE(
     ctypes.c_bool, ctypes.c_uint8, ctypes.c_uint64, ctypes.c_int, ctypes.c_uint64
@@ -53,12 +65,10 @@ def _grants() -> list[int]:
     """
     grants = []
     for value in range(UNMAPPED + 1):
-        for needed in _NEEDED:
-            granted = 0
-            if value & needed and value != UNMAPPED:
-                granted = value
-                if value & _WRITE and value & _EXECUTE:
-                    granted = _READ | (_EXECUTE if needed == _EXECUTE else _WRITE)
+        for needed in (_READ, _WRITE, _EXECUTE):
+            granted = value if value & needed else 0
+            if granted == _ALL:
+                granted = _READ | (_EXECUTE if needed == _EXECUTE else _WRITE)
             grants.append(granted)
     return grants
 
@@ -66,20 +76,35 @@ def _grants() -> list[int]:
 class Translation:
     """The page table, and what the CPU may still remember of earlier states of it."""
 
-    def __init__(self, cpu: Cpu, host: memoryview, fail: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        cpu: Cpu,
+        host: memoryview,
+        fail: Callable[[BaseException], None],
+        grow: bool,
+    ) -> None:
         self.table = IntervalMap(UNMAPPED)
         self.filled: set[int] = set()
-        """Pages that may be in the TLB: filled since the last full flush."""
+        """Pages that may be in the TLB."""
         self.fetched: set[int] = set()
         """Pages of which translated blocks may exist."""
+        self.pending: list[int] = []
+        """Pages to invalidate before the CPU is next started."""
+        self.fills = 0
+        """Fills since the TLB was last emptied: many more than it has entries is too many."""
+        self._entries = _FIRST_ENTRIES
+        self._growing = grow
+        self._fill_limit = _FILLS_PER_ENTRY * self._entries if grow else -1
         self.fault_page = 0
         self.fault_kind = 0
         self.faulted = False
         self._cpu = cpu
         self._host = host.cast("Q")
         self._fail = fail
+        self.announce: Callable[[list[int]], None] = self.pending.extend
         self._grants = _grants()
         self._admitting = False
+        self._large_texts: dict[int, tuple[int, ctypes.c_size_t]] = {}
         arguments = bytearray(32)
         self._arguments = memoryview(arguments).cast("Q")
         self._answering = self._answer()
@@ -87,7 +112,7 @@ class Translation:
         pack: Any = partial(Struct("<QQQQ").pack_into, arguments, 0)
         self._callbacks = (PackArguments(pack), AnswerFill(self._answering.send))
         for callback in self._callbacks:
-            add_hook(cpu, uc.HOOK_TLB_FILL, callback)
+            cpu.add_hook(uc.HOOK_TLB_FILL, callback)
         cpu.library.ctl(
             cpu.handle_argument, ctypes.c_uint(uc.CTL_TLB_TYPE), ctypes.c_int(uc.TLB_VIRTUAL)
         )
@@ -115,12 +140,15 @@ class Translation:
                             self.faulted = True
                             continue
                         granted = _READ | _EXECUTE
-                    if kind == 2:
+                    if kind == _FETCH:
                         fetched.add(page)
-                    entry = arguments[3] >> 3
+                    entry = arguments[3] >> 3  # struct uc_tlb_entry { uint64 paddr; uc_prot perms }
                     host[entry] = page
                     host[entry + 1] = granted
                     filled.add(page)
+                    self.fills += 1
+                    if self.fills == self._fill_limit:
+                        self._cpu.stop()
                     answer = True
             except GeneratorExit:
                 return
@@ -128,64 +156,93 @@ class Translation:
                 self._fail(error)
 
     def set(self, start: int, end: int, protection: int) -> None:
-        """Change the page table, and flush what the change makes wrong."""
+        """Change the page table, and invalidate what the change makes wrong."""
         value = protection if protection == UNMAPPED else hardware_protection(protection)
-        stale = self._filled_in(start, end) if self._takes_away(start, end, value) else ()
+        stale = self._takes_away(start, end, value)
         self.table.set(start, end, value)
         if stale:
-            self.flush()
+            self.invalidate(_pages_in(self.filled, start, end))
+        if value & _EXECUTE and not value & _WRITE:
+            self._spare_scans(start, end)
+        elif self._large_texts:
+            self._stop_sparing(start, end)
 
     def _takes_away(self, start: int, end: int, value: int) -> bool:
-        kept = value & Protection.READ_WRITE_EXECUTE
-        return any(old & ~kept & 7 for _, _, old in self.table.runs(start, end))
+        removed = ~value & _ALL
+        return any(old & removed for _, _, old in self.table.runs(start, end))
 
-    def _filled_in(self, start: int, end: int) -> Iterable[int]:
-        return _pages_in(self.filled, start, end)
+    def invalidate(self, pages: list[int]) -> None:
+        """Have pages leave the TLB before the guest's next access."""
+        if not pages:
+            return
+        if len(pages) > stubs.FLUSH_LIMIT:
+            self.flush()
+            return
+        self.filled.difference_update(pages)
+        self.announce(pages)
 
     def flush(self) -> None:
         """Empty the TLB. Right at any time, callbacks included."""
-        cpu = self._cpu
-        cpu.library.ctl(cpu.handle_argument, ctypes.c_uint(uc.CTL_TLB_FLUSH))
+        self._cpu.flush_tlb()
+        if self._growing and self.fills > self._entries and self._entries < _MOST_ENTRIES:
+            self._entries *= 2
+        self._fill_limit = -1
+        if self._growing and self._entries < _MOST_ENTRIES:
+            self._fill_limit = _FILLS_PER_ENTRY * self._entries
         self.filled.clear()
+        self.pending.clear()
+        self.fills = 0
+
+    def grow_if_it_pays(self) -> None:
+        """Make the TLB larger where guest code needs more pages than it holds.
+
+        Unicorn's is direct-mapped, has 256 entries at first, and doubles them in a full flush if
+        most are in use (tlb_mmu_resize_locked in QEMU's cputlb.c). That costs a fill of each
+        entry at 2 µs, and so is done when several times as many fills show that it is too small.
+        """
+        if self.fills >= self._fill_limit > 0:
+            self.flush()
 
     def bytes_changed(self, start: int, end: int) -> None:
         """Throw away blocks translated from bytes that Python has just changed."""
         pages = _pages_in(self.fetched, start, end)
         if not pages:
             return
-        cpu = self._cpu
+        # Unicorn looks the address up as a fetch first, and does nothing if that is refused.
         self._admitting = True
         try:
             for page in pages:
-                cpu.library.ctl(
-                    cpu.handle_argument,
-                    ctypes.c_uint(uc.CTL_TB_REMOVE_CACHE),
-                    ctypes.c_uint64(page),
-                    ctypes.c_uint64(page + PAGE_SIZE),
-                )
+                self._cpu.forget_code(page, page + _PAGE)
         finally:
             self._admitting = False
         self.fetched.difference_update(pages)
-        self.flush()
+        self.invalidate(pages)
 
+    def _spare_scans(self, start: int, end: int) -> None:
+        """Save a scan of the whole TLB for each block translated from a large read-only text.
 
-def add_hook(cpu: Cpu, kind: int, callback: Any, start: int = 1, end: int = 0, *extra: Any) -> None:
-    """Add a hook for the addresses [start, end], for all if start is greater."""
-    hook = ctypes.c_size_t()
-    cpu.library.hook_add(
-        cpu.handle_argument,
-        ctypes.byref(hook),
-        ctypes.c_int(kind),
-        callback,
-        None,
-        ctypes.c_uint64(start),
-        ctypes.c_uint64(end),
-        *extra,
-    )
+        Unicorn looks there for entries that let the block's page be written unnoticed, except
+        where a memory hook is installed: pages under a hook are never marked as such in the first
+        place. This one never fires, its permission being allowed everywhere; it must not cover
+        data, which would make every store slow (uc_mem_hook_installed in QEMU's exec-all.h).
+        """
+        if end - start < _LARGE_TEXT or len(self._large_texts) == _LARGE_TEXTS:
+            return
+        if start not in self._large_texts:
+            stop = self._cpu.library.emu_stop
+            hook = self._cpu.add_hook(uc.HOOK_MEM_FETCH_PROT, stop, start, end - 1)
+            self._large_texts[start] = (end, hook)
+
+    def _stop_sparing(self, start: int, end: int) -> None:
+        overlapping = [
+            first for first, (last, _) in self._large_texts.items() if first < end and last > start
+        ]
+        for first in overlapping:
+            self._cpu.remove_hook(self._large_texts.pop(first)[1])
 
 
 def _pages_in(pages: set[int], start: int, end: int) -> list[int]:
     """The pages of a set that lie in [start, end), looking at the fewer of the two."""
-    if (end - start) // PAGE_SIZE < len(pages):
-        return [page for page in range(start, end, PAGE_SIZE) if page in pages]
+    if (end - start) // _PAGE < len(pages):
+        return [page for page in range(start, end, _PAGE) if page in pages]
     return [page for page in pages if start <= page < end]

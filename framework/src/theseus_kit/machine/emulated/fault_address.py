@@ -1,0 +1,75 @@
+"""The exact byte a faulting instruction could not touch, when all that is known is the page.
+
+Used where Unicorn's own record of the address cannot be (see internals.py): the instruction is
+decoded and its memory operands are computed from the registers as they stood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from theseus_kit.values.exceptions import Registers
+from theseus_kit.values.memory import PAGE_SIZE
+
+_MASK = 0xFFFF_FFFF_FFFF_FFFF
+_LONGEST_INSTRUCTION = 15
+
+
+def exact_address(
+    registers: Registers, page: int, code: bytes, segment_base: Callable[[str], int]
+) -> int:
+    """The first byte of ``page`` that the instruction ``code`` at rip touches.
+
+    ``code`` starts at rip and may be longer than the instruction; ``segment_base`` gives the base
+    of "fs" and "gs". Where the instruction's operands do not reach the page (an operand this
+    decoder does not know of) the page's own address is the answer.
+    """
+    touched = [
+        max(start, page)
+        for start, size in _operands(registers, code[:_LONGEST_INSTRUCTION], segment_base)
+        if start < page + PAGE_SIZE and start + size > page
+    ]
+    return min(touched, default=page)
+
+
+def _operands(
+    registers: Registers, code: bytes, segment_base: Callable[[str], int]
+) -> Iterator[tuple[int, int]]:
+    """Yield (address, size) of everything in memory that an instruction reads or writes."""
+    import capstone
+
+    decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    decoder.detail = True
+    instruction: Any = next(decoder.disasm(code, registers.rip, 1), None)
+    if instruction is None:
+        return
+    values = {name: getattr(registers, name) for name in Registers.NAMES}
+    values["rip"] = registers.rip + instruction.size
+
+    def value_of(register: int) -> int:
+        name = instruction.reg_name(register)
+        if name in values:
+            return int(values[name])
+        wide = "r" + name[1:] if name.startswith("e") else name.removesuffix("d")
+        return int(values.get(wide, 0)) & 0xFFFF_FFFF  # a 32-bit address size
+
+    for operand in instruction.operands:
+        if operand.type != capstone.x86.X86_OP_MEM:
+            continue
+        memory = operand.mem
+        address = memory.disp
+        if memory.base:
+            address += value_of(memory.base)
+        if memory.index:
+            address += value_of(memory.index) * memory.scale
+        if memory.segment in (capstone.x86.X86_REG_FS, capstone.x86.X86_REG_GS):
+            address += segment_base(instruction.reg_name(memory.segment))
+        yield address & _MASK, operand.size
+    mnemonic = instruction.mnemonic
+    if mnemonic.startswith(("push", "call", "enter")):
+        yield (registers.rsp - 8) & _MASK, 8
+    elif mnemonic.startswith(("pop", "ret")):
+        yield registers.rsp, 8
+    elif mnemonic == "leave":
+        yield registers.rbp, 8
