@@ -82,7 +82,7 @@ class GuestLibrary:
         machine = self._machine
         copies = untyped is not None or any(may_copy(kind) for kind in argtypes or ())
 
-        def invoke(*arguments: Any) -> Any:
+        def integers_of(arguments: tuple[Any, ...]) -> list[int]:
             converters = declared
             if len(arguments) != count:
                 if untyped is None:
@@ -90,19 +90,22 @@ class GuestLibrary:
                 converters = [untyped] * len(arguments)
             if deferred:
                 self.run_deferred()
-            if copies and not machine.can_call:
+            try:
+                # Of equal length, as just checked: strict would cost a tenth of the call.
+                return [convert(value) for convert, value in zip(converters, arguments)]  # noqa: B905
+            except TypeError:
+                return convert_arguments(converters, arguments)
+
+        def invoke(*arguments: Any) -> Any:
+            rax = call(address, integers_of(arguments))
+            return None if result is None else result(rax)
+
+        def invoke_copying(*arguments: Any) -> Any:
+            if not machine.can_call:
                 raise MachineError(f"{name} cannot be called now")  # and nothing can be copied
             mark, depth = scratch.top, len(entries)
             try:
-                try:
-                    # Of equal length, as just checked: strict would cost a tenth of the call.
-                    integers = [
-                        convert(value)
-                        for convert, value in zip(converters, arguments)  # noqa: B905
-                    ]
-                except TypeError:
-                    integers = convert_arguments(converters, arguments)
-                rax = call(address, integers)
+                rax = call(address, integers_of(arguments))
                 if len(entries) > depth:
                     passing.finish(depth)
             finally:
@@ -111,7 +114,7 @@ class GuestLibrary:
                     passing.drop(depth)
             return None if result is None else result(rax)
 
-        return invoke
+        return invoke_copying if copies else invoke
 
     def run_deferred(self) -> None:
         """Run what finalisers could not run at the time."""

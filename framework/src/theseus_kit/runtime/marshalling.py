@@ -34,6 +34,9 @@ ResultConverter: TypeAlias = Callable[[int], Any]
 
 _SIGNED = "bhilq"
 _UNSIGNED = "BHILQ"
+_SMALL = 1024
+"""Bytes up to which an array is copied as one value, which is quicker than as a block."""
+
 _REFERENCE: Any = type(ctypes.byref(ctypes.c_int()))
 """What ``byref`` returns; its ``_obj`` is the object referred to."""
 
@@ -190,7 +193,9 @@ def _pointer(space: GuestSpace, kind: Any, alias: Any = None) -> Converter:
             address = object_address(value)
             if start <= address < end:
                 return address
-            return passing.linked(value, target, len(value))
+            if links or ctypes.sizeof(value) > _SMALL:
+                return passing.linked(value, target, len(value))
+            return passing.value(value, Struct(f"{ctypes.sizeof(value)}s"))
         if isinstance(value, kind) or (takes_bytes and isinstance(value, ctypes.c_char_p)):
             address = address_of(value)[0]
             if start <= address < end or address < LOWEST_POINTER:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping, Sequence
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,30 +46,26 @@ class PrivatePackage:
         module = self.modules.get(name)
         if module is not None:
             return module
-        parent_name, _, last = name.rpartition(".")
-        if parent_name:
-            parent = self.load(parent_name)
-            if name in self.modules:  # the parent imported it while it was executed
-                return self.modules[name]
-            directory = Path(str(parent.__file__)).parent
-        else:
-            parent, directory = None, self.directory.parent
-        return self._execute(name, directory / last, parent, last)
+        parent_name = name.rpartition(".")[0]
+        if not parent_name:
+            return self._execute(name, [str(self.directory.parent)], None)
+        parent = self.load(parent_name)
+        if name in self.modules:  # the parent imported it while it was executed
+            return self.modules[name]
+        return self._execute(name, getattr(parent, "__path__", []), parent)
 
-    def _execute(self, name: str, stem: Path, parent: ModuleType | None, last: str) -> ModuleType:
-        is_package = stem.is_dir()
-        path = stem / "__init__.py" if is_package else stem.with_suffix(".py")
-        if not path.is_file():
+    def _execute(self, name: str, folders: Sequence[str], parent: ModuleType | None) -> ModuleType:
+        spec = PathFinder.find_spec(name, folders)
+        loader = None if spec is None else spec.loader
+        if spec is None or not isinstance(loader, SourceFileLoader):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        loader = SourceFileLoader(name, str(path))
         module = ModuleType(name)
-        module.__file__ = str(path)
-        module.__loader__ = loader
-        module.__package__ = name if is_package else name.rpartition(".")[0]
-        module.__spec__ = ModuleSpec(name, loader, origin=str(path), is_package=is_package)
-        if is_package:
-            module.__path__ = [str(stem)]
+        module.__spec__, module.__loader__ = spec, loader
+        module.__file__, module.__package__ = spec.origin, spec.parent
+        if spec.submodule_search_locations is not None:
+            module.__path__ = spec.submodule_search_locations
         module.__dict__["__builtins__"] = self._builtins
+        last = name.rpartition(".")[2]
         self.modules[name] = module
         if parent is not None:
             # Before execution, where the ordinary import does it after: for a name that is not an

@@ -166,13 +166,16 @@ class CopyingPassing(Passing):
         return address
 
     def finish(self, depth: int) -> None:
-        view = self._view
-        for value, codec, address in self.entries[depth:]:
+        view, entries = self._view, self.entries
+        while len(entries) > depth:
+            value, codec, address = entries.pop()
             if codec is not None:
                 codec.pack_into(value, 0, *codec.unpack_from(view, address))
             else:
-                value.bring_back()
-        self.drop(depth)
+                try:
+                    value.bring_back()
+                finally:
+                    value.release()
 
     def drop(self, depth: int) -> None:
         for value, codec, _ in self.entries[depth:]:

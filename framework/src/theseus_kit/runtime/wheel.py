@@ -49,7 +49,7 @@ def find_wheel(path: str | Path | None = None) -> Wheel:
         package = Path(path)
         if (package / "wasmtime").is_dir():
             package = package / "wasmtime"
-    if not (package / "_bindings.py").is_file():
+    if package.name != "wasmtime" or not (package / "_bindings.py").is_file():
         raise ImageError(
             f"{package}: no wasmtime package here; name the directory of an installed one "
             "(pip install --target DIRECTORY wasmtime)"
