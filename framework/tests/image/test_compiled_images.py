@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 import zlib
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from theseus_kit import Image, Platform
+from theseus_kit.values.linkage import CObject
 from theseus_kit.values.memory import MapRequest
 
 Compile = Callable[..., Path]
 ZLIB = Path("/lib/x86_64-linux-gnu/libz.so.1")
+LIBM = Path("/lib/x86_64-linux-gnu/libm.so.6")
 
 
 @pytest.fixture
@@ -222,3 +225,19 @@ def test_debians_zlib_compresses_and_restores(platform: Platform) -> None:
     memory.write_u64(length, 0x4000)
     assert image.call("uncompress", source, length, packed, size) == 0
     assert memory.read(source, len(data)) == data
+
+
+@pytest.mark.skipif(not LIBM.exists(), reason="glibc's libm is not on this machine")
+def test_glibcs_libm_computes_as_the_hosts_does(platform: Platform) -> None:
+    # What it takes from the rest of glibc: errno of the task, and the CPU's features (here: none).
+    platform.namespace.provide("test", CObject("errno", bytes(4), thread_local=True))
+    platform.namespace.provide("test", CObject("_rtld_global_ro", bytes(0x1000)))
+    image = platform.load(LIBM)
+    for name in ("sin", "exp", "log", "tan", "sinh"):
+        for n in range(1, 40):
+            argument = n * 0.37
+            platform.machine.call(image.symbols[name], (), float_arguments=(argument,))
+            # The host may run another variant of the function (with FMA): both err by less than
+            # a unit in the last place.
+            expected = getattr(math, name)(argument)
+            assert abs(platform.machine.float_result() - expected) <= math.ulp(expected), name
