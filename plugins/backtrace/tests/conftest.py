@@ -8,6 +8,7 @@ import pytest
 
 from theseus_kit.assembly import assemble
 from theseus_kit.values.memory import MapRequest
+from theseus_kit_backtrace import DwarfBacktracePlugin
 
 BUNDLED = ["region", "signals", "backtrace", "path", "tlibc"]
 
@@ -22,6 +23,25 @@ def platform():
 def fresh_platform():
     """A platform of the test's own, for what kills its guest or registers things."""
     with assemble(BUNDLED, machine="emulated") as platform:
+        yield platform
+
+
+def assemble_dwarf():
+    plugins = ["region", "signals", DwarfBacktracePlugin, "path", "tlibc"]
+    options = {"backtrace-dwarf": {"max_frames": 1000}}
+    return assemble(plugins, machine="emulated", options=options)
+
+
+@pytest.fixture(scope="module")
+def dwarf_platform():
+    """A platform that walks stacks by unwind tables."""
+    with assemble_dwarf() as platform:
+        yield platform
+
+
+@pytest.fixture
+def fresh_dwarf_platform():
+    with assemble_dwarf() as platform:
         yield platform
 
 

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import tracemalloc
 from pathlib import Path as HostPath
 
 import pytest
@@ -32,82 +31,9 @@ def data(files, inside):
     return inside
 
 
-def test_a_file_of_a_mounted_directory_is_read(files, data):
-    (data / "note").write_bytes(b"hello")
-    assert files.read("/data/note") == b"hello"
-
-
 def test_a_relative_path_starts_at_the_root(files, data):
     (data / "note").write_bytes(b"hello")
     assert files.read("data/note") == b"hello"
-
-
-def test_a_single_mounted_file_is_read_and_its_neighbours_are_not(files, inside):
-    (inside / "module.wasm").write_bytes(b"wasm")
-    (inside / "other").write_bytes(b"other")
-    files.mount(inside / "module.wasm", "/app/m.wasm")
-    assert files.read("/app/m.wasm") == b"wasm"
-    assert files.names("/app") == ["m.wasm"]
-    with refused(errno.ENOENT):
-        files.read("/app/other")
-
-
-def test_nothing_is_there_until_it_is_mounted(files):
-    assert files.names("/") == []
-    with refused(errno.ENOENT):
-        files.read("/etc/passwd")
-
-
-def test_mount_points_are_listed_among_the_files_around_them(files, data, tmp_path):
-    (data / "note").write_bytes(b"")
-    (tmp_path / "more").mkdir()
-    files.mount(tmp_path / "more", "/data/more")
-    files.mount(tmp_path / "secret", "/data/one-file")
-    kinds = {entry.name: entry.kind for entry in files.list("/data")}
-    assert kinds == {
-        "more": FileKind.DIRECTORY,
-        "note": FileKind.FILE,
-        "one-file": FileKind.FILE,
-    }
-
-
-def test_a_host_directory_shows_through_the_way_to_a_deeper_mount(files, data, tmp_path):
-    (data / "sub").mkdir()
-    (data / "sub" / "own").write_bytes(b"own")
-    files.mount(tmp_path / "secret", "/data/sub/secret")
-    assert files.names("/data/sub") == ["own", "secret"]
-    assert files.read("/data/sub/own") == b"own"
-
-
-def test_a_mount_at_the_root_holds_the_mounts_below_it(files, inside, tmp_path):
-    (inside / "note").write_bytes(b"root")
-    files.mount(inside, "/")
-    files.mount(tmp_path / "secret", "/etc/secret")
-    assert files.names("/") == ["etc", "note"]
-    assert files.read("/note") == b"root"
-    assert files.read("/etc/secret") == b"secret"
-
-
-def test_unmounting_takes_the_files_away_but_not_the_open_ones(files, data):
-    (data / "note").write_bytes(b"hello")
-    file = files.open("/data/note")
-    files.unmount("/data")
-    assert file.read() == b"hello"
-    assert files.names("/") == []
-    with refused(errno.ENOENT):
-        files.unmount("/data")
-
-
-def test_closing_the_platform_gives_every_descriptor_back(inside):
-    (inside / "note").write_bytes(b"")
-    before = open_descriptors()
-    namespace = Namespace()
-    namespace.mount(Mount(inside, "/data"))
-    namespace.mount(Mount(inside / "note", "/one"))
-    for path in ("/data/note", "/data", "/", "/one"):
-        namespace.open(path, READ, 0)
-    namespace.close()
-    assert open_descriptors() == before
 
 
 @pytest.mark.parametrize("path", ["/data/a/b/note", "/data/none/x", "/data/note/x", "/data/loop/x"])
@@ -123,33 +49,6 @@ def test_walking_leaves_no_descriptor_behind_found_or_not(files, data, path):
         except PlatformError:
             continue
     assert open_descriptors() == before
-
-
-@pytest.mark.parametrize(
-    ("target", "number"),
-    [("data", errno.EINVAL), ("/a/../b", errno.EINVAL), ("/data", errno.EEXIST)],
-)
-def test_mounting_refuses_a_bad_or_taken_target(files, data, inside, target, number):
-    with refused(number):
-        files.mount(inside, target)
-
-
-def test_mounting_refuses_what_does_not_exist_or_is_no_file(files, inside):
-    os.mkfifo(inside / "fifo")
-    with refused(errno.ENOENT):
-        files.mount(inside / "none", "/x")
-    with refused(errno.EINVAL):
-        files.mount(inside / "fifo", "/x")
-    assert files.names("/") == []
-
-
-def test_mounting_below_a_mounted_file_or_a_file_over_mounts_is_refused(files, inside, tmp_path):
-    files.mount(tmp_path / "secret", "/a/file")
-    with refused(errno.ENOTDIR):
-        files.mount(inside, "/a/file/below")
-    with refused(errno.ENOTDIR):
-        files.mount(tmp_path / "secret", "/a")
-    assert files.names("/a") == ["file"]
 
 
 @pytest.mark.parametrize(
@@ -364,66 +263,6 @@ def test_a_mount_point_or_a_way_to_one_cannot_be_moved_or_removed(files, data, t
         files.rename("/data/x", path)
     with refused(errno.EBUSY):
         files.remove(path)
-
-
-def test_an_open_file_reads_writes_and_seeks(files, data):
-    file = files.open("/data/f", READ | WRITE | CREATE)
-    assert file.write(b"0123456789") == 10
-    assert file.read_at(3, 4) == b"456"
-    assert file.write_at(b"xy", 1) == 2
-    assert file.seek(-4, os.SEEK_END) == 6
-    assert file.read(2) == b"67"
-    assert file.read() == b"89"
-    assert file.read(5) == b""
-    file.truncate(2)
-    file.synchronize()
-    assert file.status().size == 2
-    file.close()
-    file.close()
-    assert (data / "f").read_bytes() == b"0x"
-
-
-def test_a_closed_file_answers_ebadf(files, data):
-    file = files.open("/data/f", WRITE | CREATE)
-    file.close()
-    with refused(errno.EBADF):
-        file.write(b"")
-    assert file.descriptor is None
-
-
-@pytest.mark.parametrize("offset", [-1, 1 << 63, 1 << 70])
-def test_an_offset_no_file_can_have_is_invalid(files, data, offset):
-    file = files.open("/data/f", READ | WRITE | CREATE)
-    with refused(errno.EINVAL):
-        file.read_at(1, offset)
-    with refused(errno.EINVAL):
-        file.seek(offset)
-
-
-def test_reading_two_gibibytes_of_a_small_file_allocates_a_small_buffer(files, data):
-    (data / "f").write_bytes(b"small")
-    file = files.open("/data/f")
-    tracemalloc.start()
-    try:
-        assert file.read(0x7FFFF000) == b"small"
-        assert tracemalloc.get_traced_memory()[1] < 4 << 20
-    finally:
-        tracemalloc.stop()
-
-
-@pytest.mark.parametrize("path", ["/data/sub", "/data", "/"])
-def test_an_open_directory_tells_its_status_and_shows_no_descriptor(files, data, path):
-    (data / "sub").mkdir()
-    directory = files.open(path, READ | OpenMode.DIRECTORY)
-    assert directory.status().kind is FileKind.DIRECTORY
-    assert directory.status().inode == files.status(path).inode
-    assert directory.descriptor is None
-    directory.synchronize()
-    with refused(errno.EISDIR):
-        directory.read(1)
-    directory.close()
-    with refused(errno.EBADF):
-        directory.status()
 
 
 def test_names_that_are_not_utf8_are_listed_and_opened(files, data):

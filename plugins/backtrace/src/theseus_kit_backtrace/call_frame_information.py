@@ -14,11 +14,13 @@ Source: DWARF 5, 6.4; Linux Standard Base Core 5.0, 10.6 "Exception Frames".
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum, auto
 from struct import unpack_from
 from typing import NamedTuple
 
 from theseus_kit_backtrace.dwarf_reading import (
+    BROKEN,
     POINTER_ABSOLUTE,
     POINTER_OMITTED,
     Data,
@@ -198,6 +200,21 @@ def read_frame_description(
         position = program_start
     program = bytes(data[position : entry.end])
     return FrameDescription(start, start + size, lsda or None, common, program)
+
+
+def scan(window: Window, position: int, end: int) -> Iterator[FrameDescription]:
+    """Every FDE from a position on, as far as the table makes sense."""
+    commons: dict[int, CommonInformation] = {}
+    try:
+        while position + 4 <= end:
+            entry = read_entry(window, position)
+            if entry is None:
+                return
+            if entry.common is not None:
+                yield read_frame_description(window, position, commons)
+            position = entry.end
+    except BROKEN:
+        return
 
 
 def row_at(frame: FrameDescription, address: int) -> Row:

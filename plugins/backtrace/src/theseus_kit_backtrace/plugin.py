@@ -2,13 +2,15 @@
 
 Two providers that differ in how they walk a stack: ``backtrace`` by frame pointers, which needs no
 tables, and ``backtrace-dwarf`` by the images' unwind tables, which is right for any code that has
-them.
+them. What only a question about a stack or a name needs is imported at the first one: most boots
+ask none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from theseus_kit.hookspecs import Group, hookimpl
@@ -17,15 +19,15 @@ from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.linkage import CFunction
 from theseus_kit.values.memory import AddressRange
 from theseus_kit.values.symbols import Frame, RuntimeCode, Symbol
-from theseus_kit_backtrace.dwarf_unwinder import DwarfUnwinder
 from theseus_kit_backtrace.frame_pointers import walk
 from theseus_kit_backtrace.run_time_tables import RunTimeTables
-from theseus_kit_backtrace.symbolizer import Symbolizer
 from theseus_kit_backtrace.unwind_abi import UnwindFunctions
-from theseus_kit_backtrace.unwind_tables import UnwindTables
 
 if TYPE_CHECKING:
     from theseus_kit.image import Image
+    from theseus_kit_backtrace.dwarf_unwinder import DwarfUnwinder
+    from theseus_kit_backtrace.symbolizer import Symbolizer
+    from theseus_kit_backtrace.unwind_tables import UnwindTables
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,14 @@ class _SymbolHooks(Plugin):
 
     def __init__(self, services: Services, options: Any) -> None:
         super().__init__(services, options)
-        self._symbolizer = Symbolizer(services.namespace)
         self._run_time_tables = RunTimeTables(services.machine.memory)
         self._unwind_functions = UnwindFunctions(services, self._run_time_tables)
+
+    @cached_property
+    def _symbolizer(self) -> Symbolizer:
+        from theseus_kit_backtrace.symbolizer import Symbolizer
+
+        return Symbolizer(self.services.namespace)
 
     @hookimpl
     def symbol_lookup(self, name: str) -> Symbol | None:
@@ -105,24 +112,21 @@ class DwarfBacktracePlugin(_SymbolHooks):
         options=Options,
     )
 
-    def __init__(self, services: Services, options: Any) -> None:
-        super().__init__(services, options)
-        self._tables = UnwindTables(services.namespace, self._run_time_tables)
-        self._unwinder = DwarfUnwinder(self._tables, services.machine.memory)
+    @cached_property
+    def _tables(self) -> UnwindTables:
+        from theseus_kit_backtrace.unwind_tables import UnwindTables
+
+        return UnwindTables(self.services.namespace, self._run_time_tables)
+
+    @cached_property
+    def _unwinder(self) -> DwarfUnwinder:
+        from theseus_kit_backtrace.dwarf_unwinder import DwarfUnwinder
+
+        return DwarfUnwinder(self._tables, self.services.machine.memory)
 
     @hookimpl
     def unwind_frames(self, registers: Registers, stack: AddressRange) -> Iterator[Frame]:
         return self._unwinder.walk(registers.copy(), stack, self.options.max_frames)
-
-    @hookimpl
-    def unwind_register_tables(self, frame_table: int) -> None:
-        super().unwind_register_tables(frame_table)
-        self._tables.forget_rows()
-
-    @hookimpl
-    def unwind_unregister_tables(self, frame_table: int) -> None:
-        super().unwind_unregister_tables(frame_table)
-        self._tables.forget_rows()
 
     @hookimpl
     def image_unloaded(self, image: Image) -> None:

@@ -13,7 +13,6 @@ as _URC_END_OF_STACK.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from theseus_kit.errors import NotRegisteredError
@@ -146,7 +145,7 @@ class UnwindFunctions:
         )
         for frame in frames:
             # The first frame's address is the return address of the call that led here.
-            yield replace(frame, is_exact=False) if frame.is_exact else frame
+            yield frame._replace(is_exact=False) if frame.is_exact else frame
             break
         yield from frames
 

@@ -25,9 +25,10 @@ from theseus_kit_backtrace.call_frame_information import (
     Window,
     read_frame_description,
     row_at,
+    scan,
 )
 from theseus_kit_backtrace.dwarf_reading import BROKEN, read_pointer
-from theseus_kit_backtrace.run_time_tables import RunTimeTables, scan
+from theseus_kit_backtrace.run_time_tables import RunTimeTables
 
 if TYPE_CHECKING:
     from theseus_kit.image import Image, Namespace
@@ -52,22 +53,20 @@ class UnwindTables:
     def __init__(self, namespace: Namespace, run_time: RunTimeTables) -> None:
         self._namespace = namespace
         self._run_time = run_time
+        self._changes = run_time.changes
         self._images: dict[Image, _Index | None] = {}
         self._rows: dict[int, tuple[FrameDescription, Row] | None] = {}
 
     def find(self, address: int) -> tuple[FrameDescription, Row] | None:
         """The FDE of an address and the row that holds there; None if no table covers it."""
+        if self._changes != self._run_time.changes or len(self._rows) >= _MOST_ROWS:
+            self._changes = self._run_time.changes
+            self._rows.clear()
         try:
             return self._rows[address]
         except KeyError:
-            if len(self._rows) >= _MOST_ROWS:
-                self._rows.clear()
             found = self._rows[address] = self._look(address)
             return found
-
-    def forget_rows(self) -> None:
-        """Look again from now on: tables of run-time code came or went."""
-        self._rows.clear()
 
     def forget(self, image: Image) -> None:
         """Drop what is kept of an image that goes."""
