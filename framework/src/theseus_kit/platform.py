@@ -14,7 +14,6 @@ from theseus_kit.errors import MachineError
 from theseus_kit.image import Image, Namespace
 from theseus_kit.plugin import Plugin, Services
 from theseus_kit.task import Tasks
-from theseus_kit.values.symbols import BacktraceEntry
 
 if TYPE_CHECKING:
     from pluggy import PluginManager
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from theseus_kit.image import Needs
     from theseus_kit.machine.protocol import Machine
     from theseus_kit.runtime import Runtime
+    from theseus_kit.values.symbols import BacktraceEntry
 
 
 class Platform:

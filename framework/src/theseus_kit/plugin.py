@@ -25,7 +25,7 @@ and in its package's pyproject.toml ``[project.entry-points.theseus_kit]`` with
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from theseus_kit.hookspecs import Group
 from theseus_kit.machine.protocol import Ability
@@ -44,8 +44,7 @@ class NoOptions:
     """The options of a plugin that has none."""
 
 
-@dataclass(frozen=True)
-class PluginDescription:
+class PluginDescription(NamedTuple):
     """What a plugin says of itself; read without making the plugin."""
 
     name: str
@@ -59,8 +58,7 @@ class PluginDescription:
     """A frozen dataclass whose fields are made by :func:`option`."""
 
 
-@dataclass(frozen=True)
-class Services:
+class Services(NamedTuple):
     """What a plugin may use of the platform it is part of.
 
     ``hooks`` asks the other plugins (``services.hooks.memory_map(request=…)``); they can be asked

@@ -14,7 +14,6 @@ own state of a task under the task itself (it is hashable by identity) from ``ta
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from theseus_kit.errors import MachineError
@@ -36,14 +35,19 @@ STACK_SIZE = 8 << 20
 """Bytes of a task's stack: Linux's default, of which only touched pages cost anything."""
 
 
-@dataclass(eq=False, slots=True)
 class Task:
     """One guest thread."""
 
-    id: int
-    name: str
-    stack: AddressRange
-    thread: Thread = field(repr=False)
+    __slots__ = ("id", "name", "stack", "thread")
+
+    def __init__(self, id: int, name: str, stack: AddressRange, thread: Thread) -> None:
+        self.id = id
+        self.name = name
+        self.stack = stack
+        self.thread = thread
+
+    def __repr__(self) -> str:
+        return f"<Task {self.id} {self.name!r}>"
 
 
 class Tasks:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 
@@ -16,11 +15,11 @@ from theseus_kit.hookspecs import PROJECT, Group
 from theseus_kit.plugin import Plugin, PluginDescription
 
 
-@dataclass
 class Installed:
     """An entry point of the group ``theseus_kit``; its plugin is imported when first asked for."""
 
-    entry_point: metadata.EntryPoint
+    def __init__(self, entry_point: metadata.EntryPoint) -> None:
+        self.entry_point = entry_point
 
     @property
     def name(self) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Provider:
+class Provider(NamedTuple):
     """Which plugin provides a group."""
 
     group: str
@@ -14,8 +13,7 @@ class Provider:
     version: str
 
 
-@dataclass(frozen=True)
-class AssemblyReport:
+class AssemblyReport(NamedTuple):
     """A platform's parts: who provides each group, in the contract's order, on which machine."""
 
     machine: str

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from theseus_kit.errors import GuestKilled, PluginError
 from theseus_kit.values.exceptions import ExceptionContext, Kill, Registers, Resume
-from theseus_kit.values.symbols import BacktraceEntry
 
 if TYPE_CHECKING:
     from pluggy import HookRelay
 
     from theseus_kit.task import Tasks
+    from theseus_kit.values.symbols import BacktraceEntry
 
 BACKTRACE_LIMIT = 256
 """Frames kept of a backtrace: a stack overflow has hundreds of thousands, all alike."""
@@ -22,6 +22,8 @@ def capture_backtrace(
     hooks: HookRelay, tasks: Tasks, registers: Registers
 ) -> tuple[BacktraceEntry, ...]:
     """Walk the current task's stack from a register state and name every frame."""
+    from theseus_kit.values.symbols import BacktraceEntry  # no start needs it
+
     frames = hooks.unwind_frames(registers=registers, stack=tasks.current.stack)
     return tuple(
         BacktraceEntry(frame, tuple(hooks.symbolicate(address=frame.lookup_address)))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from theseus_kit.values.marker import Marker
 
 if TYPE_CHECKING:
     from theseus_kit.task import Task
@@ -95,8 +96,7 @@ class Access(Enum):
     EXECUTE = "execute"
 
 
-@dataclass(frozen=True, slots=True)
-class PageFault:
+class PageFault(NamedTuple):
     """The details of vector 0x0E: the exact byte address touched first, and how."""
 
     accessed_address: int
@@ -115,7 +115,6 @@ class PageFault:
         )
 
 
-@dataclass(slots=True)
 class ExceptionContext:
     """One CPU exception, as its handler sees it.
 
@@ -123,10 +122,19 @@ class ExceptionContext:
     ``error_code`` is the CPU's, None for vectors that push none.
     """
 
-    vector: int
-    registers: Registers
-    error_code: int | None = None
-    page_fault: PageFault | None = None
+    __slots__ = ("error_code", "page_fault", "registers", "vector")
+
+    def __init__(
+        self,
+        vector: int,
+        registers: Registers,
+        error_code: int | None = None,
+        page_fault: PageFault | None = None,
+    ) -> None:
+        self.vector = vector
+        self.registers = registers
+        self.error_code = error_code
+        self.page_fault = page_fault
 
     @property
     def instruction_pointer(self) -> int:
@@ -149,16 +157,14 @@ class ExceptionContext:
         return text
 
 
-@dataclass(frozen=True, slots=True)
-class KillRequested:
+class KillRequested(Marker):
     """Somebody asked for the task to end."""
 
     def __str__(self) -> str:
         return "Requested"
 
 
-@dataclass(frozen=True, slots=True)
-class Panicked:
+class Panicked(NamedTuple):
     """The task's own code gave up: a panic, abort() or a failed assertion."""
 
     message: str
@@ -167,8 +173,7 @@ class Panicked:
         return f"Panic: {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
-class KilledByException:
+class KilledByException(NamedTuple):
     """A CPU exception nobody handled. Shown as Theseus shows it: ``Exception 0xE(14)``."""
 
     vector: int
@@ -180,13 +185,11 @@ class KilledByException:
 KillReason: TypeAlias = KillRequested | Panicked | KilledByException
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(Marker):
     """Go on at the context's registers, edited or not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(NamedTuple):
     """End the task, for this reason."""
 
     reason: KillReason

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 
 class ErrorConvention(Enum):
@@ -17,8 +17,7 @@ class ErrorConvention(Enum):
     FATAL = "there is no way: the guest is killed"
 
 
-@dataclass(frozen=True, slots=True)
-class CFunction:
+class CFunction(NamedTuple):
     """A C function served by a plugin.
 
     ``prototype`` is its declaration as a header writes it, ``void *malloc(size_t size)``: it names
@@ -28,26 +27,28 @@ class CFunction:
     """
 
     prototype: str
-    body: Callable[..., int | None] = field(repr=False)
+    body: Callable[..., int | None]
     header: str = ""
     on_error: ErrorConvention = ErrorConvention.FATAL
     reenters: bool = False
     """``body`` may call guest code (qsort), or switch tasks (it blocks). Costs about twice as much
     for each call on the emulated machine."""
-    machine_code: bytes | Callable[[], bytes] | None = field(default=None, repr=False)
+    machine_code: bytes | Callable[[], bytes] | None = None
     """Position-independent x86-64 code that does the same; bound instead of ``body``. Where it
     must know addresses (its data, an export it falls back on) it is a function that makes it,
     called when an image first imports the symbol."""
-    assembly: str = field(default="", repr=False)
+    assembly: str = ""
     """The source of ``machine_code``, for people and for the test that compares the two."""
+
+    def __repr__(self) -> str:
+        return f"<CFunction {self.prototype}>"
 
     @property
     def name(self) -> str:
         return self.prototype.partition("(")[0].split()[-1].lstrip("*")
 
 
-@dataclass(frozen=True, slots=True)
-class CObject:
+class CObject(NamedTuple):
     """A C variable served by a plugin, such as ``environ``; it is writable guest memory."""
 
     name: str
@@ -59,8 +60,7 @@ class CObject:
     reaches ``errno`` so. :meth:`Namespace.thread_local` tells its module."""
 
 
-@dataclass(frozen=True, slots=True)
-class SystemCall:
+class SystemCall(NamedTuple):
     """A Linux x86-64 system call: its number and the function that serves it.
 
     Its errors are always negated results, whatever ``function.on_error`` says.

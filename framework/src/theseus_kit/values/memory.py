@@ -6,9 +6,10 @@ Whether a request can be met is the provider's business; nothing here allocates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
+
+from theseus_kit.values.marker import Marker
 
 PAGE_SIZE = 4096
 """Bytes in a page; the only page size of the machines."""
@@ -40,8 +41,7 @@ class Protection(IntFlag):
         return "".join(c if value & bit else "-" for c, bit in (("r", 1), ("w", 2), ("x", 4)))
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class AddressRange:
+class AddressRange(NamedTuple):
     """The half-open range of addresses [start, end)."""
 
     start: int
@@ -65,13 +65,11 @@ class AddressRange:
         return f"AddressRange({self.start:#x}, {self.end:#x})"
 
 
-@dataclass(frozen=True, slots=True)
-class AnyAddress:
+class AnyAddress(Marker):
     """Place the mapping wherever there is room."""
 
 
-@dataclass(frozen=True, slots=True)
-class AtAddress:
+class AtAddress(NamedTuple):
     """Place the mapping exactly here.
 
     With ``replace`` whatever was mapped there is discarded first (mmap's MAP_FIXED); without,
@@ -82,15 +80,13 @@ class AtAddress:
     replace: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AlignedTo:
+class AlignedTo(NamedTuple):
     """Place the mapping at a multiple of ``alignment`` bytes (a power of two, at least a page)."""
 
     alignment: int
 
 
-@dataclass(frozen=True, slots=True)
-class WithinRange:
+class WithinRange(NamedTuple):
     """Place the mapping wholly inside ``bounds``."""
 
     bounds: AddressRange
@@ -99,20 +95,20 @@ class WithinRange:
 Placement: TypeAlias = AnyAddress | AtAddress | AlignedTo | WithinRange
 
 
-@dataclass(frozen=True, slots=True)
-class ZeroBacking:
+class ZeroBacking(Marker):
     """Pages read as zero until written, and cost nothing until touched."""
 
 
-@dataclass(frozen=True, slots=True)
-class BytesBacking:
+class BytesBacking(NamedTuple):
     """The mapping starts with a copy of ``data``; the rest of it is zero."""
 
-    data: bytes | memoryview = field(repr=False)
+    data: bytes | memoryview
+
+    def __repr__(self) -> str:
+        return f"BytesBacking(<{len(self.data)} bytes>)"
 
 
-@dataclass(frozen=True, slots=True)
-class FileBacking:
+class FileBacking(NamedTuple):
     """A private (copy-on-write) mapping of a host file.
 
     ``descriptor`` is a host file descriptor that need stay open only during the call; ``offset``
@@ -126,8 +122,7 @@ class FileBacking:
 Backing: TypeAlias = ZeroBacking | BytesBacking | FileBacking
 
 
-@dataclass(frozen=True, slots=True)
-class MapRequest:
+class MapRequest(NamedTuple):
     """A request for a new region; ``size`` in bytes is rounded up to whole pages."""
 
     size: int
@@ -144,8 +139,7 @@ class MapRequest:
     """Asked for with MAP_SHARED. One address space is all there is, so only queries tell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """A run of pages that are alike. The fields are region-rs 3.0's, and a label.
 
     Neighbours that are alike may be merged by the provider, so a region is not a handle on one

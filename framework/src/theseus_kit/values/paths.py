@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, Flag, auto
 from pathlib import Path as HostPath
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class PlatformPath(Protocol):
@@ -52,8 +51,7 @@ class FileKind(Enum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class FileStatus:
+class FileStatus(NamedTuple):
     """What is known of a file; times in nanoseconds since the epoch, size in bytes."""
 
     kind: FileKind
@@ -67,15 +65,13 @@ class FileStatus:
     changed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryEntry:
+class DirectoryEntry(NamedTuple):
     name: str
     kind: FileKind
     inode: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """A host file or directory made visible at ``target``, an absolute platform path."""
 
     source: HostPath

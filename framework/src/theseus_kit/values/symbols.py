@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import AddressRange
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(NamedTuple):
     """A name for an address. Everything but the two addresses is None where it is not known.
 
     One address may have several symbols, innermost first, where functions were inlined.
@@ -35,15 +34,17 @@ class Symbol:
         return self.demangled or self.name or f"{self.address:#x}"
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeCode:
+class RuntimeCode(NamedTuple):
     """Code that appeared at run time (a JIT's), with what names it."""
 
     text: AddressRange
     label: str
     symbols: tuple[Symbol, ...] = ()
-    elf: bytes | None = field(default=None, repr=False)
+    elf: bytes | None = None
     """The code's own ELF file where the JIT offers one, for symbols, lines and unwind tables."""
+
+    def __repr__(self) -> str:
+        return f"<RuntimeCode {self.label!r} at {self.text.start:#x}-{self.text.end:#x}>"
 
 
 class FrameKind(Enum):
@@ -55,8 +56,7 @@ class FrameKind(Enum):
     TRANSITION = "transition"
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame of a stack, innermost first. Addresses only: symbolication is another step."""
 
     instruction_pointer: int
@@ -71,7 +71,7 @@ class Frame:
     language_specific_data: int | None = None
     """Address of the LSDA, None if the frame has no cleanup."""
     kind: FrameKind = FrameKind.GUEST
-    registers: Registers | None = field(default=None, repr=False, compare=False)
+    registers: Registers | None = None
 
     @property
     def lookup_address(self) -> int:
@@ -83,8 +83,7 @@ class Frame:
         return f"<Frame {self.instruction_pointer:#x}{mark} sp={self.stack_pointer:#x}>"
 
 
-@dataclass(frozen=True, slots=True)
-class BacktraceEntry:
+class BacktraceEntry(NamedTuple):
     """A frame with the symbols found for it, innermost inlined function first."""
 
     frame: Frame

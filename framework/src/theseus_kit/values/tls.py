@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class TlsTemplate:
+class TlsTemplate(NamedTuple):
     """A module's PT_TLS segment: what every task's copy starts as.
 
     ``initial`` is .tdata; the bytes from there to ``size`` are .tbss, zero. ``address`` is where
@@ -17,7 +16,11 @@ class TlsTemplate:
     address: int
     size: int
     alignment: int
-    initial: bytes = field(repr=False)
+    initial: bytes
     static: bool = False
     """The image uses local- or initial-exec: its block must lie at a fixed offset below the
     thread pointer (DF_STATIC_TLS, or a TPOFF relocation)."""
+
+    def __repr__(self) -> str:
+        kind = "static" if self.static else "dynamic"
+        return f"<TlsTemplate of {self.image}: {self.size} bytes, {kind}>"
