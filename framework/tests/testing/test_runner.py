@@ -6,7 +6,7 @@ import pytest
 import wasmtime
 
 from theseus_kit.errors import GuestError
-from theseus_kit.testing.wast import FileResult, SpecRunner
+from theseus_kit.testing.wast import FileResult, SpecRunner, spec_config
 
 MODULE = """
 (module
@@ -224,10 +224,11 @@ def test_a_platform_that_dies_ends_the_file() -> None:
         killed += 1
         if killed == 3:  # the first is spectest
             raise GuestError("guest killed")
-        return wasmtime.Module(runner.engine, wasm)
+        return wasmtime.Module(engine, wasm)
 
-    runner = SpecRunner(wasmtime, compile_module=compile_module)
-    result = runner.run_source(b"(module)\n(module)\n(module)")
+    engine = wasmtime.Engine(spec_config(wasmtime))
+    mortal = SpecRunner(wasmtime, engine=engine, compile_module=compile_module)
+    result = mortal.run_source(b"(module)\n(module)\n(module)")
     assert (result.passed, result.failed) == (1, 1)
     assert result.failures[0].line == 2
     assert result.aborted == "GuestError: guest killed"

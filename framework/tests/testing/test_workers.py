@@ -64,7 +64,7 @@ def test_whoever_stops_listening_stops_the_workers(tmp_path: Path) -> None:
     paths = [script(tmp_path, "good", GOOD), script(tmp_path, "endless", ENDLESS)]
     results = run_files(paths, None, workers=2)
     assert next(results).path == paths[0]
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert children() == []
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,19 +21,13 @@ from theseus_kit.cli.options import (
 from theseus_kit.errors import UsageError
 
 if TYPE_CHECKING:
+    from theseus_kit.runtime.artifacts import CompileOn
     from theseus_kit.testing.wast.results import FileResult
     from theseus_kit.testing.wast.workers import PlatformChoice
 
 EXIT_FAILED = 1
 SHOWN_FAILURES = 10
 """How many failures of a file are shown; ``--json`` has them all."""
-
-
-class CompileOn(StrEnum):
-    """Where a module is compiled."""
-
-    HOST = "host"
-    GUEST = "guest"
 
 
 def spec_command(
@@ -49,9 +42,9 @@ def spec_command(
         bool, typer.Option("--host", help="Run on the ordinary wasmtime package instead.")
     ] = False,
     compile_on: Annotated[
-        CompileOn,
+        Literal["host", "guest"],
         typer.Option("--compile", help="Compile on the host's CPU, or inside the machine."),
-    ] = CompileOn.HOST,
+    ] = "host",
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Worker processes; one for each processor if left out."),
@@ -106,7 +99,7 @@ def _choice(
     with assemble_platform(plugins, machine, option) as platform:
         print(platform.report, file=sys.stderr)
     names = tuple(name.strip() for name in plugins.split(",") if name.strip())
-    return PlatformChoice(names, machine, parse_options(option or []), compile_on.value)
+    return PlatformChoice(names, machine, parse_options(option or []), compile_on)
 
 
 def _with_progress(results: Iterator[FileResult], total: int) -> Iterator[FileResult]:
@@ -170,8 +163,9 @@ def _print_table(results: list[FileResult]) -> None:
     for result in results:
         _print_details(result)
     totals = _totals(results)
+    files = "1 file" if len(results) == 1 else f"{len(results)} files"
     print(
-        f"{totals['files']} files: {totals['passed']} passed, {totals['failed']} failed, "
+        f"{files}: {totals['passed']} passed, {totals['failed']} failed, "
         f"{totals['skipped']} skipped, {totals['cpu_seconds']:.1f} s of CPU time"
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ def run_files(
     *,
     workers: int = 1,
     timeout: float | None = None,
-) -> Iterator[FileResult]:
+) -> Generator[FileResult, None, None]:
     """Run files and yield their results as they come, in no order.
 
     ``choice`` of None means the ordinary ``wasmtime`` package. ``timeout`` is for one file, in
