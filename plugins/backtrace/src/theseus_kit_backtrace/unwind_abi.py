@@ -143,11 +143,21 @@ class UnwindFunctions:
             registers=self._services.machine.registers(),
             stack=self._services.tasks.current.stack,
         )
-        for frame in frames:
-            # The first frame's address is the return address of the call that led here.
-            yield frame._replace(is_exact=False) if frame.is_exact else frame
-            break
-        yield from frames
+        innermost = next(frames, None)
+        if innermost is not None:
+            # Its address is the return address of the call that led here.
+            yield Frame(
+                innermost.instruction_pointer,
+                innermost.stack_pointer,
+                False,
+                innermost.frame_pointer,
+                innermost.canonical_frame_address,
+                innermost.function_start,
+                innermost.language_specific_data,
+                innermost.kind,
+                innermost.registers,
+            )
+            yield from frames
 
     def _frame(self, context: int) -> Frame:
         frame = self._contexts.get(context)
