@@ -13,7 +13,6 @@ from theseus_kit.machine.emulated.cpu import Cpu
 from theseus_kit.machine.emulated.exceptions import Exceptions
 from theseus_kit.machine.emulated.exits import Exits
 from theseus_kit.machine.emulated.features import read_features
-from theseus_kit.machine.emulated.host_memory import view_of_memory
 from theseus_kit.machine.emulated.internals import find_internals
 from theseus_kit.machine.emulated.library import Library
 from theseus_kit.machine.emulated.memory import EmulatedMemory
@@ -22,6 +21,7 @@ from theseus_kit.machine.emulated.run_loop import GUEST, IDLE, RunLoop
 from theseus_kit.machine.emulated.territory import OWN_SIZE, Territory
 from theseus_kit.machine.emulated.thread import EmulatedThread
 from theseus_kit.machine.emulated.translation import Translation
+from theseus_kit.machine.host_memory import view_of_memory
 from theseus_kit.machine.protocol import (
     Ability,
     ExceptionCallback,

@@ -21,7 +21,7 @@ import os
 from typing import Any
 
 from theseus_kit.errors import MachineError, OutOfMemoryError
-from theseus_kit.machine.emulated.page_table import IntervalMap
+from theseus_kit.machine.page_table import IntervalMap
 from theseus_kit.values.memory import AddressRange, page_ceil
 
 _PROT_READ_WRITE = 3

@@ -28,7 +28,7 @@ from typing import Any
 from theseus_kit.machine.emulated import library as uc
 from theseus_kit.machine.emulated import stubs
 from theseus_kit.machine.emulated.cpu import Cpu
-from theseus_kit.machine.emulated.page_table import IntervalMap
+from theseus_kit.machine.page_table import IntervalMap
 
 UNMAPPED = 8
 """The page table's value for addresses that are not mapped; no bit of a Protection."""
