@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import pluggy
-
 from theseus_kit.assembly.catalogue import Catalogue, closest
 from theseus_kit.assembly.check import check_abilities, check_plugins
+from theseus_kit.assembly.manager import PlatformPluginManager
 from theseus_kit.assembly.options import make_options
 from theseus_kit.assembly.report import AssemblyReport, Provider
 from theseus_kit.errors import AssemblyError
-from theseus_kit.hookspecs import GROUPS, PROJECT, Open
 from theseus_kit.machine import create_machine, machine_names
 from theseus_kit.machine.protocol import Machine
 from theseus_kit.platform import Platform
@@ -99,9 +97,7 @@ def _build(
     options: Mapping[str, object],
     report: AssemblyReport,
 ) -> Platform:
-    manager = pluggy.PluginManager(PROJECT)
-    for specification in (*GROUPS.values(), Open):
-        manager.add_hookspecs(specification)
+    manager = PlatformPluginManager()
     platform = Platform(machine, manager, report)
     # pluggy calls the plugin registered last first: the list's order is the reverse of that.
     for plugin in reversed(plugins):

@@ -5,7 +5,6 @@ A plugin that cannot be imported is listed as broken with the reason, and hinder
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from importlib import metadata
@@ -95,6 +94,8 @@ class Catalogue:
 
 def closest(name: str, known: Iterable[str]) -> str:
     """Say which known name was probably meant, or list what there is; starts with ``: ``."""
+    import difflib  # only what is misspelt needs it
+
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     if near:

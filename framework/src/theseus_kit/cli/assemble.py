@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -81,9 +82,8 @@ def assemble_command(
 
 
 def _default_cache() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("theseus-kit")
+    """Where the XDG base directory specification keeps what can be made again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "theseus-kit"
 
 
 def _report(platform: Platform, wasmtime: Path | None, json: bool) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from decimal import Decimal
 from math import isinf, isnan
 
 from theseus_kit.errors import ModuleError
@@ -66,6 +65,8 @@ def _format_float(value: float, *, single: bool) -> str:
         return "NaN"
     if isinf(value):
         return "inf" if value > 0 else "-inf"
+    from decimal import Decimal  # takes a millisecond that most results need not
+
     digits = _shortest_single(value) if single else repr(value)
     text = format(Decimal(digits), "f")
     return text[:-2] if text.endswith(".0") else text
