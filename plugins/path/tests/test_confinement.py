@@ -136,6 +136,15 @@ def test_replacing_a_mounted_directory_by_a_link_changes_nothing(files, inside, 
     assert files.names("/data") == ["note"]
 
 
+def test_a_link_on_the_way_to_a_deeper_mount_does_not_show_through(files, data, tmp_path):
+    (tmp_path / "more").mkdir()
+    (data / "way").symlink_to(tmp_path)
+    files.mount(tmp_path / "more", "/data/way/more")
+    assert files.names("/data/way") == ["more"]
+    with refused(errno.ENOENT):
+        files.read("/data/way/secret")
+
+
 @pytest.mark.parametrize("kind", ["fifo", "socket", "device"])
 def test_opening_what_is_no_file_is_refused_and_does_not_block(files, data, kind):
     path = data / kind
