@@ -206,10 +206,13 @@ class Unwinding:
     """Walking stacks, and going up them through landing pads."""
 
     @hookspec(firstresult=True)
-    def unwind_frames(self, registers: Registers, stack: AddressRange) -> Iterator[Frame]:
+    def unwind_frames(
+        self, registers: Registers, stack: AddressRange, is_exact: bool
+    ) -> Iterator[Frame]:
         """Walk the frames from a register state, innermost first, lazily.
 
-        ``registers.rip`` is an exact address. The walk ends at the stack's end, and where it can
+        ``is_exact`` says that ``registers.rip`` is the very instruction (of a fault), and not the
+        return address after a call. The walk ends at the stack's end, and where it can
         make no sense of what it finds; it never raises for the guest's sake.
         """
         raise NotImplementedError

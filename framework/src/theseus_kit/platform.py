@@ -114,7 +114,7 @@ class Platform:
 
     def backtrace(self) -> tuple[BacktraceEntry, ...]:
         """Where the guest is, innermost frame first, at any moment Python holds control."""
-        return capture_backtrace(self.hooks, self.tasks, self.machine.registers())
+        return capture_backtrace(self.hooks, self.tasks, self.machine.registers(), is_exact=False)
 
     def interrupt(self) -> None:
         """Stop the guest code that is running: its caller gets GuestInterrupted."""

@@ -8,27 +8,26 @@ import pytest
 
 from theseus_kit.assembly import assemble
 from theseus_kit.values.memory import MapRequest
-from theseus_kit_backtrace import DwarfBacktracePlugin
 
-BUNDLED = ["region", "signals", "backtrace", "path", "tlibc"]
+BY_FRAME_POINTERS = ["region", "signals", "backtrace-frame-pointers", "path", "tlibc"]
 
 
 @pytest.fixture(scope="module")
 def platform():
-    with assemble(BUNDLED, machine="emulated") as platform:
+    with assemble(BY_FRAME_POINTERS, machine="emulated") as platform:
         yield platform
 
 
 @pytest.fixture
 def fresh_platform():
     """A platform of the test's own, for what kills its guest or registers things."""
-    with assemble(BUNDLED, machine="emulated") as platform:
+    with assemble(BY_FRAME_POINTERS, machine="emulated") as platform:
         yield platform
 
 
 def assemble_dwarf():
-    plugins = ["region", "signals", DwarfBacktracePlugin, "path", "tlibc"]
-    options = {"backtrace-dwarf": {"max_frames": 1000}}
+    plugins = ["region", "signals", "backtrace", "path", "tlibc"]
+    options = {"backtrace": {"max_frames": 1000}}
     return assemble(plugins, machine="emulated", options=options)
 
 

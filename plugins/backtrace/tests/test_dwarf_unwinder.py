@@ -78,7 +78,7 @@ def page(dwarf_platform):
 
 
 def walk(platform, state, stack):
-    return list(platform.hooks.unwind_frames(registers=state, stack=stack))
+    return list(platform.hooks.unwind_frames(registers=state, stack=stack, is_exact=True))
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -110,7 +110,9 @@ def test_each_frame_has_its_functions_start(dwarf_platform, image, page):
 
     def visit():
         frames = platform.hooks.unwind_frames(
-            registers=platform.machine.registers(), stack=platform.tasks.current.stack
+            registers=platform.machine.registers(),
+            stack=platform.tasks.current.stack,
+            is_exact=False,
         )
         starts.extend(frame.function_start for frame in frames)
         return 0

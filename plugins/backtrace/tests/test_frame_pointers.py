@@ -46,7 +46,7 @@ def registers(**values):
 
 
 def walk(platform, state, stack):
-    return list(platform.hooks.unwind_frames(registers=state, stack=stack))
+    return list(platform.hooks.unwind_frames(registers=state, stack=stack, is_exact=True))
 
 
 def link(stack, offset, frame_pointer, return_address, platform):
@@ -120,7 +120,7 @@ def test_a_walk_is_lazy(platform, stack_memory, code):
     outer = link(stack_memory, 64, 0, code, platform)
     inner = link(stack_memory, 32, outer, code, platform)
     state = registers(rip=code, rsp=stack_memory.start, rbp=inner)
-    frames = platform.hooks.unwind_frames(registers=state, stack=stack_memory)
+    frames = platform.hooks.unwind_frames(registers=state, stack=stack_memory, is_exact=True)
     next(frames)
     link(stack_memory, 64, 0, 0, platform)  # the stack changes before the walk gets there
     assert len(list(frames)) == 1
@@ -128,7 +128,7 @@ def test_a_walk_is_lazy(platform, stack_memory, code):
 
 def test_changing_the_registers_during_a_walk_does_not_disturb_it(platform, stack_memory, code):
     state = registers(rip=code, rsp=stack_memory.start, rbp=0)
-    frames = platform.hooks.unwind_frames(registers=state, stack=stack_memory)
+    frames = platform.hooks.unwind_frames(registers=state, stack=stack_memory, is_exact=True)
     state.rip = 0
     assert next(frames).instruction_pointer == code
 

@@ -19,12 +19,15 @@ BACKTRACE_LIMIT = 256
 
 
 def capture_backtrace(
-    hooks: HookRelay, tasks: Tasks, registers: Registers
+    hooks: HookRelay, tasks: Tasks, registers: Registers, is_exact: bool
 ) -> tuple[BacktraceEntry, ...]:
-    """Walk the current task's stack from a register state and name every frame."""
+    """Walk the current task's stack from a register state and name every frame.
+
+    ``is_exact``: the state's rip is an instruction's address and not a return address.
+    """
     from theseus_kit.values.symbols import BacktraceEntry  # no start needs it
 
-    frames = hooks.unwind_frames(registers=registers, stack=tasks.current.stack)
+    frames = hooks.unwind_frames(registers=registers, stack=tasks.current.stack, is_exact=is_exact)
     return tuple(
         BacktraceEntry(frame, tuple(hooks.symbolicate(address=frame.lookup_address)))
         for frame in islice(frames, BACKTRACE_LIMIT)
@@ -52,5 +55,5 @@ class ExceptionDispatch:
         raise GuestKilled(
             outcome.reason,
             context,
-            capture_backtrace(self._hooks, self._tasks, context.registers),
+            capture_backtrace(self._hooks, self._tasks, context.registers, is_exact=True),
         )

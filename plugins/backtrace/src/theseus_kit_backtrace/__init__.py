@@ -1,5 +1,5 @@
 """Symbolication and unwinding for theseus-kit."""
 
-from theseus_kit_backtrace.plugin import BacktracePlugin, DwarfBacktracePlugin
+from theseus_kit_backtrace.plugin import BacktracePlugin, FramePointerBacktracePlugin
 
-__all__ = ["BacktracePlugin", "DwarfBacktracePlugin"]
+__all__ = ["BacktracePlugin", "FramePointerBacktracePlugin"]

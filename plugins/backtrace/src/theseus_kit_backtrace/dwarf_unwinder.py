@@ -43,10 +43,14 @@ class DwarfUnwinder:
         self._tables = tables
         self._memory = memory
 
-    def walk(self, registers: Registers, stack: AddressRange, max_frames: int) -> Iterator[Frame]:
-        """Walk at most ``max_frames`` frames, the register state's own first."""
+    def walk(
+        self, registers: Registers, stack: AddressRange, is_exact: bool, max_frames: int
+    ) -> Iterator[Frame]:
+        """Walk at most ``max_frames`` frames, the register state's own first.
+
+        ``is_exact``: the state's rip is an instruction's address and not a return address.
+        """
         state = [getattr(registers, name) for name in _ORDER]
-        is_exact = True
         for _ in range(max_frames):
             address = state[_RIP]
             found = self._tables.find(address if is_exact else address - 1)

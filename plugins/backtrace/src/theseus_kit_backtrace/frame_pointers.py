@@ -35,9 +35,11 @@ _POINTER_ALIGNMENT = 8
 
 
 def walk(
-    memory: Memory, registers: Registers, stack: AddressRange, max_frames: int
+    memory: Memory, registers: Registers, stack: AddressRange, is_exact: bool, max_frames: int
 ) -> Iterator[Frame]:
     """Walk at most ``max_frames`` frames, the register state's own first.
+
+    ``is_exact``: the state's rip is an instruction's address and not a return address.
 
     The walk ends at a frame pointer that is zero, misaligned, not above the one before, outside
     the stack or unreadable, and at a return address that is not executable. A register state on
@@ -46,7 +48,6 @@ def walk(
     instruction, stack_pointer, frame_pointer = registers.rip, registers.rsp, registers.rbp
     top = stack.end if stack_pointer in stack else 1 << 64
     below = stack_pointer
-    is_exact = True
     for _ in range(max_frames):
         link = read_link(memory, frame_pointer, below, top)
         yield Frame(

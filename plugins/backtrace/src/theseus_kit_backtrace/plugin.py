@@ -1,9 +1,9 @@
 """The plugins: the symbolication and unwinding hooks, and the C functions over them.
 
-Two providers that differ in how they walk a stack: ``backtrace`` by frame pointers, which needs no
-tables, and ``backtrace-dwarf`` by the images' unwind tables, which is right for any code that has
-them. What only a question about a stack or a name needs is imported at the first one: most boots
-ask none.
+Two providers that differ in how they walk a stack: ``backtrace`` by the images' unwind tables,
+which is right for any code that has them, and ``backtrace-frame-pointers`` by the chain of frame
+pointers, which needs no tables. What only a question about a stack or a name needs is imported at
+the first one: most boots ask none.
 """
 
 from __future__ import annotations
@@ -84,11 +84,11 @@ class _SymbolHooks(Plugin):
         self._symbolizer.forget(image)
 
 
-class BacktracePlugin(_SymbolHooks):
+class FramePointerBacktracePlugin(_SymbolHooks):
     """Symbols from the images' own tables; stacks walked by frame pointers."""
 
     description = PluginDescription(
-        name="backtrace",
+        name="backtrace-frame-pointers",
         version="0.1.0",
         summary="symbols from ELF tables, stacks walked by frame pointers",
         provides=frozenset({Group.SYMBOLICATION, Group.UNWINDING}),
@@ -96,16 +96,18 @@ class BacktracePlugin(_SymbolHooks):
     )
 
     @hookimpl
-    def unwind_frames(self, registers: Registers, stack: AddressRange) -> Iterator[Frame]:
+    def unwind_frames(
+        self, registers: Registers, stack: AddressRange, is_exact: bool
+    ) -> Iterator[Frame]:
         memory = self.services.machine.memory
-        return walk(memory, registers.copy(), stack, self.options.max_frames)
+        return walk(memory, registers.copy(), stack, is_exact, self.options.max_frames)
 
 
-class DwarfBacktracePlugin(_SymbolHooks):
+class BacktracePlugin(_SymbolHooks):
     """Symbols from the images' own tables; stacks walked by their unwind tables."""
 
     description = PluginDescription(
-        name="backtrace-dwarf",
+        name="backtrace",
         version="0.1.0",
         summary="symbols from ELF tables, stacks walked by .eh_frame",
         provides=frozenset({Group.SYMBOLICATION, Group.UNWINDING}),
@@ -125,8 +127,10 @@ class DwarfBacktracePlugin(_SymbolHooks):
         return DwarfUnwinder(self._tables, self.services.machine.memory)
 
     @hookimpl
-    def unwind_frames(self, registers: Registers, stack: AddressRange) -> Iterator[Frame]:
-        return self._unwinder.walk(registers.copy(), stack, self.options.max_frames)
+    def unwind_frames(
+        self, registers: Registers, stack: AddressRange, is_exact: bool
+    ) -> Iterator[Frame]:
+        return self._unwinder.walk(registers.copy(), stack, is_exact, self.options.max_frames)
 
     @hookimpl
     def image_unloaded(self, image: Image) -> None:

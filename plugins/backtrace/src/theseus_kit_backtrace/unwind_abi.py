@@ -139,25 +139,13 @@ class UnwindFunctions:
 
     def _callers(self) -> Iterator[Frame]:
         """The frames from the C function's caller on, none of which is at an exact address."""
-        frames = self._services.hooks.unwind_frames(
+        # What the machine tells inside a C function is its return address.
+        frames: Iterator[Frame] = self._services.hooks.unwind_frames(
             registers=self._services.machine.registers(),
             stack=self._services.tasks.current.stack,
+            is_exact=False,
         )
-        innermost = next(frames, None)
-        if innermost is not None:
-            # Its address is the return address of the call that led here.
-            yield Frame(
-                innermost.instruction_pointer,
-                innermost.stack_pointer,
-                False,
-                innermost.frame_pointer,
-                innermost.canonical_frame_address,
-                innermost.function_start,
-                innermost.language_specific_data,
-                innermost.kind,
-                innermost.registers,
-            )
-            yield from frames
+        return frames
 
     def _frame(self, context: int) -> Frame:
         frame = self._contexts.get(context)
