@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import struct
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -260,3 +261,14 @@ def test_a_float_result_keeps_its_bits(instance: Instance) -> None:
     (number,) = struct.unpack("<f", struct.pack("<I", bits))
     result = instance.prepared("reverse")(0, 0, number, 0.0)[1]
     assert struct.unpack("<I", struct.pack("<f", result)) == (bits,)
+
+
+def test_a_closed_platform_leaves_no_copy_of_the_package_behind(machine: str) -> None:
+    with assemble(machine=machine) as platform:
+        instance = Instance(platform)
+        assert instance.ordinary("add")(1, 2) == 3
+        left = [weakref.ref(platform.wasmtime), weakref.ref(platform.wasmtime.Store)]
+        left.append(weakref.ref(platform.machine))
+    del instance, platform
+    gc.collect()
+    assert [reference() for reference in left] == [None, None, None]

@@ -81,10 +81,7 @@ class Bench:
         }
         hooks: Any = self.mapper
         self.library = GuestLibrary(machine, hooks, "libtest.so", addresses.__getitem__)
-        self.types = FunctionTypes(
-            lambda function, arity, name: machine.export(function, arity, reenters=True, name=name),
-            self.library.function_at,
-        )
+        self.types = FunctionTypes(self.library)
 
     def function(self, name: str, restype: Any, *argtypes: Any) -> Callable[..., Any]:
         function = getattr(self.library, name)

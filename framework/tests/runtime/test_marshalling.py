@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from typing import Any
 
 import pytest
@@ -301,3 +302,17 @@ def test_a_closed_machine_swallows_finalisers_and_refuses_the_rest(bench: Any) -
     increment(U32(0))
     with pytest.raises(MachineError, match="closed"):
         read(0)
+
+
+def test_a_closed_library_lets_go_of_the_machine(bench: Any) -> None:
+    increment = bench.function("increment", None, ctypes.POINTER(U32))
+    read = bench.function("first_argument", U64, U64)
+    assert read(1) == 1
+    pointer = bench.types.function_type(U64, U64)(bench.library.first_argument.address)
+    bench.library.close()
+    bench.types.close()
+    assert bench.machine not in gc.get_referents(bench.library.__dict__)
+    increment(U32(0))
+    for call in (read, pointer):
+        with pytest.raises(MachineError, match=r"platform .*is closed"):
+            call(0)

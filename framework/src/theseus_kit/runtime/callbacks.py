@@ -9,17 +9,15 @@ objects apart by the integer it passes along with them.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+from theseus_kit.errors import MachineError
 from theseus_kit.runtime.marshalling import ResultConverter, result_converter
 from theseus_kit.runtime.passing import ANY_FUNCTION, ANY_POINTER, U64
 
-Exporter: TypeAlias = Callable[[Callable[..., int], int, str], int]
-"""(function of integers, arity, name) -> the guest address that calls it."""
-
-Caller: TypeAlias = Callable[[int, Any, Sequence[Any]], Callable[..., Any]]
-"""(address, restype, argtypes) -> a Python callable that calls the guest function there."""
+if TYPE_CHECKING:
+    from theseus_kit.runtime.library import GuestLibrary
 
 _FUNCFLAG_CDECL: Any = ctypes.CFUNCTYPE(None)._flags_
 
@@ -27,9 +25,8 @@ _FUNCFLAG_CDECL: Any = ctypes.CFUNCTYPE(None)._flags_
 class FunctionTypes:
     """Makes function pointer types; equal signatures get the same type, as with ctypes."""
 
-    def __init__(self, export: Exporter, call: Caller) -> None:
-        self._export = export
-        self._call = call
+    def __init__(self, library: GuestLibrary) -> None:
+        self._library: GuestLibrary | None = library
         self._types: dict[tuple[Any, ...], Any] = {}
 
     def function_type(
@@ -71,13 +68,29 @@ class FunctionTypes:
     def export(self, function: Callable[..., Any], restype: Any, argtypes: tuple[Any, ...]) -> int:
         """Return the guest address of a Python callable."""
         name = getattr(function, "__qualname__", type(function).__name__)
-        return self._export(adapter(function, restype, argtypes), len(argtypes), name)
+        return self._open_library().export(
+            adapter(function, restype, argtypes), len(argtypes), name
+        )
 
     def call(self, address: int, restype: Any, argtypes: tuple[Any, ...]) -> Callable[..., Any]:
         """Return what calls the guest function at an address. Raises ValueError for null."""
         if not address:
             raise ValueError("NULL function pointer")
-        return self._call(address, restype, argtypes)
+        return self._open_library().function_at(address, restype, argtypes)
+
+    def close(self) -> None:
+        """Make no more types, and let go of those made.
+
+        The garbage collector does not see a ctypes type's references to its argument types
+        (before Python 3.13), so a cycle through them would never be found.
+        """
+        self._types.clear()
+        self._library = None
+
+    def _open_library(self) -> GuestLibrary:
+        if self._library is None:
+            raise MachineError("the platform of this function pointer is closed")
+        return self._library
 
 
 def adapter(

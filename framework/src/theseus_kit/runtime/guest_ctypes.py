@@ -12,6 +12,9 @@ from types import ModuleType
 from typing import Any
 
 from theseus_kit.runtime.callbacks import FunctionTypes
+from theseus_kit.runtime.passing import ANY_POINTER
+
+_SHARED_MODULES = ("ctypes", "_ctypes")
 
 
 class _Loader(ctypes.LibraryLoader[Any]):
@@ -25,11 +28,40 @@ class _Loader(ctypes.LibraryLoader[Any]):
         return self._guest_library
 
 
+class _PointerTypes:
+    """Stands for ``ctypes.POINTER``, which before Python 3.14 keeps all its types for ever.
+
+    The package's structures would outlive their platform, and with them all they refer to.
+    """
+
+    def __init__(self) -> None:
+        self._types: dict[Any, Any] = {}
+
+    def pointer_type(self, kind: Any) -> Any:
+        """Do as ``ctypes.POINTER``; ctypes' own types get the pointer type everybody gets."""
+        if sys.version_info >= (3, 14) or kind is None or not isinstance(kind, type):
+            return ctypes.POINTER(kind)
+        if kind.__module__ in _SHARED_MODULES:
+            return ctypes.POINTER(kind)
+        found = self._types.get(kind)
+        if found is None:
+            found = type(f"LP_{kind.__name__}", (ANY_POINTER,), {"_type_": kind})
+            self._types[kind] = found
+        return found
+
+    def pointer(self, value: Any) -> Any:
+        """Do as ``ctypes.pointer``."""
+        return self.pointer_type(type(value))(value)
+
+
 def guest_ctypes(library: Any, functions: FunctionTypes) -> ModuleType:
     """Return a module with all of ctypes' names, bound to a guest library."""
     module = ModuleType("ctypes", ctypes.__doc__)
     names = {name: value for name, value in vars(ctypes).items() if not name.startswith("__")}
+    pointers = _PointerTypes()
     names.update(
+        POINTER=pointers.pointer_type,
+        pointer=pointers.pointer,
         cdll=_Loader(library),
         CDLL=lambda name, *arguments, **keywords: library,
         CFUNCTYPE=functions.function_type,

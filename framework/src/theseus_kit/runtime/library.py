@@ -42,6 +42,7 @@ class GuestLibrary:
         self._name = name
         self._machine = machine
         self._resolve = resolve
+        self._closed = False
         self._space = GuestSpace(machine, Scratch(hooks))
         self.deferred: deque[tuple[GuestFunction, tuple[Any, ...]]] = deque()
         """Calls kept for later: function and arguments."""
@@ -60,7 +61,30 @@ class GuestLibrary:
         self, address: int, restype: Any, argtypes: Sequence[Any]
     ) -> Callable[..., Any]:
         """Return a callable for the guest function at an address, with a ctypes signature."""
-        return self._bind(f"function at {address:#x}", address, restype, argtypes)
+        self.check_open()
+        return self.bind(f"function at {address:#x}", address, restype, argtypes)
+
+    def export(self, function: Callable[..., int], arity: int, name: str) -> int:
+        """Return a guest address that calls a Python function of integers, for good."""
+        self.check_open()
+        return self._machine.export(function, arity, reenters=True, name=name)
+
+    def close(self) -> None:
+        """Take no more calls, and let go of the machine.
+
+        Finalisers become nothing, everything else raises MachineError.
+        """
+        self.run_deferred()
+        self._closed = True
+        for function in vars(self).values():
+            if isinstance(function, GuestFunction):
+                function.forget()
+        del self._machine, self._space, self._resolve
+
+    def check_open(self) -> None:
+        """Raise MachineError once the library is closed."""
+        if self._closed:
+            raise MachineError(f"{self._name}: its platform is closed")
 
     def address_of(self, name: str) -> int:
         """Return a function's guest address. Raises AttributeError as ctypes does."""
@@ -69,7 +93,7 @@ class GuestLibrary:
         except KeyError:
             raise AttributeError(f"{self._name}: undefined symbol: {name}") from None
 
-    def _bind(
+    def bind(
         self, name: str, address: int, restype: Any, argtypes: Sequence[Any] | None
     ) -> Callable[..., Any]:
         """Compile a signature into a callable that marshals, calls, and marshals back."""
@@ -127,6 +151,8 @@ class GuestLibrary:
 
         On a closed machine that time never comes, and there is nothing left to finalise.
         """
+        if self._closed:
+            return True
         if self._machine.can_call:
             return False
         self.deferred.append((function, arguments))
@@ -168,13 +194,20 @@ class GuestFunction:
         """Where the function is in guest memory. Raises AttributeError if the library lacks it."""
         return self._library.address_of(self.__name__)
 
+    def forget(self) -> None:
+        """Drop the signature and what it was compiled into, but for whether it has a result."""
+        self._invoke = None
+        self._argtypes = None
+        self._restype = None if self._restype is None else ctypes.c_int
+
     def __call__(self, *arguments: Any) -> Any:
-        invoke = self._invoke
-        if invoke is None:
-            invoke = self._invoke = self._library._bind(
-                self.__name__, self.address, self._restype, self._argtypes
-            )
         try:
+            invoke = self._invoke
+            if invoke is None:
+                self._library.check_open()
+                invoke = self._invoke = self._library.bind(
+                    self.__name__, self.address, self._restype, self._argtypes
+                )
             return invoke(*arguments)
         except MachineError:
             if self._restype is not None or not self._library.defer(self, arguments):

@@ -196,7 +196,9 @@ def _pointer(space: GuestSpace, kind: Any, alias: Any = None) -> Converter:
             if links or ctypes.sizeof(value) > _SMALL:
                 return passing.linked(value, target, len(value))
             return passing.value(value, Struct(f"{ctypes.sizeof(value)}s"))
-        if isinstance(value, kind) or (takes_bytes and isinstance(value, ctypes.c_char_p)):
+        if (isinstance(value, ANY_POINTER) and value._type_ is target) or (
+            takes_bytes and isinstance(value, ctypes.c_char_p)
+        ):
             address = address_of(value)[0]
             if start <= address < end or address < LOWEST_POINTER:
                 return address
@@ -210,9 +212,9 @@ def _pointer(space: GuestSpace, kind: Any, alias: Any = None) -> Converter:
 
 def _void_pointer(space: GuestSpace) -> Converter:
     start, end, passing = space.start, space.end, space.passing
-    typed: dict[Any, Converter] = {}
 
     def convert(value: Any) -> int:
+        address: int
         if value is None:
             return 0
         if isinstance(value, int):
@@ -222,27 +224,24 @@ def _void_pointer(space: GuestSpace) -> Converter:
         if isinstance(value, ctypes.c_void_p):
             return value.value or 0
         if isinstance(value, ANY_FUNCTION):
-            address: int = U64.unpack_from(value)[0]
+            address = U64.unpack_from(value)[0]
             return address
-        if isinstance(value, ctypes.Array):
-            address = ctypes.addressof(value)
-            if start <= address < end:
+        if isinstance(value, (ANY_POINTER, ctypes.c_char_p)):
+            address = U64.unpack_from(value)[0]
+            if start <= address < end or address < LOWEST_POINTER:
                 return address
-            return passing.linked(value, value._type_, len(value))
-        if isinstance(value, ANY_POINTER):
-            kind = type(value)
-        elif isinstance(value, ctypes.c_char_p):
-            kind = ctypes.POINTER(ctypes.c_char)
-        elif type(value) is _REFERENCE:
-            kind = ctypes.POINTER(type(value._obj))
+            is_string = isinstance(value, ctypes.c_char_p)
+            return passing.pointee(address, ctypes.c_char if is_string else value._type_, value)
+        if type(value) is _REFERENCE:
+            value = value._obj
         elif hasattr(value, "_as_parameter_"):
             return convert(value._as_parameter_)
-        else:
+        elif not isinstance(value, ctypes.Array):
             raise _mismatch(ctypes.c_void_p, value)
-        converter = typed.get(kind)
-        if converter is None:
-            converter = typed[kind] = _pointer(space, kind)
-        return converter(value)
+        address = ctypes.addressof(value)
+        if start <= address < end:
+            return address
+        return passing.linked(value, type(value), 1)
 
     return convert
 

@@ -188,10 +188,10 @@ class Preparer:
         wasmtime, ffi = self._wasmtime, self._ffi
         if error:
             made: BaseException = wasmtime.WasmtimeError._from_ptr(
-                ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t))
+                ctypes.cast(error, ffi.POINTER(ffi.wasmtime_error_t))
             )
         else:
-            made = wasmtime.Trap._from_ptr(ctypes.cast(trap, ctypes.POINTER(ffi.wasm_trap_t)))
+            made = wasmtime.Trap._from_ptr(ctypes.cast(trap, ffi.POINTER(ffi.wasm_trap_t)))
         pending: BaseException | None = self._func.LAST_EXCEPTION
         if pending is None:
             return made
