@@ -8,14 +8,18 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import typer
 
-from theseus_kit.cli.assemble import assemble_command
-from theseus_kit.cli.needs import needs_command
-from theseus_kit.cli.plugins import plugins_command
 from theseus_kit.errors import GuestError, GuestKilled, PluginError, TheseusKitError, UsageError
 
+_COMMANDS = {
+    "assemble": ("theseus_kit.cli.assemble", "assemble_command"),
+    "needs": ("theseus_kit.cli.needs", "needs_command"),
+    "plugins": ("theseus_kit.cli.plugins", "plugins_command"),
+    "spec": ("theseus_kit.cli.spec", "spec_command"),
+}
 EXIT_USAGE = 2
 EXIT_SOFTWARE = 70  # EX_SOFTWARE of sysexits(3)
 EXIT_INTERRUPTED = 130
@@ -29,17 +33,7 @@ def main() -> None:
 
 def run() -> int:
     """Run the command line; return the exit status."""
-    app = typer.Typer(
-        name="theseus-kit",
-        help="Run the real Wasmtime on a platform made of swappable plugins.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
-    # What follows the module belongs to the module, whatever it looks like.
-    app.command("assemble", context_settings={"allow_interspersed_args": False})(assemble_command)
-    app.command("plugins")(plugins_command)
-    app.command("needs")(needs_command)
+    app = _application(sys.argv[1:2])
     try:
         status = app(standalone_mode=False)
     except UsageError as error:
@@ -61,6 +55,28 @@ def run() -> int:
         show()
         return EXIT_USAGE
     return status if isinstance(status, int) else 0
+
+
+def _application(named: list[str]) -> typer.Typer:
+    """The commands' table; where one of them is named, just that one's module is imported."""
+    app = typer.Typer(
+        name="theseus-kit",
+        help="Run the real Wasmtime on a platform made of swappable plugins.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_no_options)  # keeps a table of one command a table
+    for name in [name for name in named if name in _COMMANDS] or _COMMANDS:
+        module, function = _COMMANDS[name]
+        # What follows a module to run belongs to the module, whatever it looks like.
+        settings = {"allow_interspersed_args": False} if name == "assemble" else {}
+        app.command(name, context_settings=settings)(getattr(import_module(module), function))
+    return app
+
+
+def _no_options() -> None:
+    """Run the real Wasmtime on a platform made of swappable plugins."""
 
 
 def fail(message: str, status: int) -> int:
