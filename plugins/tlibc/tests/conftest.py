@@ -30,13 +30,14 @@ class CLibrary:
 
         return call
 
+    def __call__(self, name: str, *arguments: int) -> int:
+        """Call a function whose name Python would mangle, ``__errno_location``."""
+        result: int = getattr(self, name)(*arguments)
+        return result
+
     @property
     def errno(self) -> int:
-        return self.memory.read_u32(self.__errno_location_())
-
-    def __errno_location_(self) -> int:
-        location: int = getattr(self, "__errno_location")()
-        return location
+        return self.memory.read_u32(self("__errno_location"))
 
     def syscall_(self, number: int, *arguments: int) -> int:
         """A bare system call; the result is signed."""

@@ -16,6 +16,7 @@ from theseus_kit_tlibc.link import Link
 from theseus_kit_tlibc.pthread import Pthread
 from theseus_kit_tlibc.sched import Sched
 from theseus_kit_tlibc.signal import Signal
+from theseus_kit_tlibc.stdio import Stdio
 from theseus_kit_tlibc.stdlib import Stdlib
 from theseus_kit_tlibc.string import String
 from theseus_kit_tlibc.sys_mman import SysMman
@@ -52,7 +53,14 @@ class TlibcPlugin(Plugin):
         random = SysRandom(library)
         self._tls = TlsAreas(library, random.random_bytes)
         self._headers = (
-            *(String(library), Stdlib(library), self._errno, Assert(library), Time(library)),
+            *(
+                String(library),
+                Stdlib(library),
+                Stdio(library),
+                self._errno,
+                Assert(library),
+                Time(library),
+            ),
             *(Unistd(library), Fcntl(library), SysMman(library), self._signal, Sched(library)),
             *(Pthread(library), random, SysAuxv(library), self._link, Syscall(library)),
         )
