@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from theseus_kit import Image, ImageError, Platform
+from theseus_kit.image.relative_relocation import ASSEMBLY as RELATIVE_ASSEMBLY
+from theseus_kit.image.relative_relocation import CODE as RELATIVE_CODE
 from theseus_kit.values.linkage import CFunction, CObject
 
 from .tiny_image import (
@@ -249,3 +251,64 @@ def test_a_reference_to_a_provided_variable_gets_its_memory(
     first, second = load(tiny, "one.so"), load(tiny, "two.so")
     assert word(word(first.base + DATA)) == 77
     assert word(first.base + DATA) == word(second.base + DATA)
+
+
+def test_the_bulk_code_is_what_its_source_says() -> None:
+    import capstone
+
+    disassembler = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    instructions = list(disassembler.disasm_lite(RELATIVE_CODE, 0))
+    labels = {address: n for n, (address, *_) in enumerate(instructions)}
+    source = [line.partition(";")[0].strip() for line in RELATIVE_ASSEMBLY.splitlines()]
+    lines = [line for line in source if line]
+    targets = {}
+    for line in list(lines):
+        if line.endswith(":"):
+            targets[line[:-1]] = lines.index(line)
+            lines.remove(line)
+    assert len(lines) == len(instructions)
+    for line, (_, _, mnemonic, operands) in zip(lines, instructions, strict=True):
+        if mnemonic.startswith("j"):
+            expected, label = line.split()
+            assert (mnemonic, labels[int(operands, 16)]) == (expected, targets[label])
+        else:
+            assert f"{mnemonic} {operands}".strip() == line
+
+
+def test_relative_relocations_may_alternate_between_segments(load: Load, word: Word) -> None:
+    places = [place for n in range(20) for place in (DATA + 16 * n, 0xAF00 - 16 * n)]
+    image = load(TinyImage(relocations=[Relocation(p, 8, "", p) for p in places]))
+    assert [word(image.base + p) - image.base for p in places] == places
+
+
+def test_other_relocations_may_stand_between_relative_ones(load: Load, word: Word) -> None:
+    kinds = [8, 8, 1, 8, 6, 8, 8]
+    relocations = [
+        Relocation(DATA + 8 * n, kind, "" if kind == 8 else "inside", 0x40 if kind == 8 else 0)
+        for n, kind in enumerate(kinds)
+    ]
+    image = load(TinyImage(data=bytes(0x200), symbols=[INSIDE], relocations=relocations))
+    expected = [0x40 if kind == 8 else DATA + 0x100 for kind in kinds]
+    assert [word(image.base + DATA + 8 * n) - image.base for n in range(7)] == expected
+
+
+def test_a_table_that_relocates_itself_counts_as_the_file_has_it(load: Load, word: Word) -> None:
+    # The first entry overwrites the place of the second one.
+    entries = (DATA + 24, 8, 0x77, DATA + 0x100, 8, 5)
+    table = b"".join(value.to_bytes(8, "little") for value in entries)
+    image = load(TinyImage(data=table + bytes(0x100), tags=[(7, DATA), (8, 48), (9, 24)]))
+    assert word(image.base + DATA + 24) == image.base + 0x77
+    assert word(image.base + DATA + 0x100) == image.base + 5
+
+
+def test_a_table_that_guest_code_cannot_read_is_applied_all_the_same(
+    load: Load, word: Word
+) -> None:
+    class ExecuteOnly(TinyImage):
+        def build(self) -> bytes:
+            data = bytearray(super().build())
+            data[64 + 4 : 64 + 8] = (1).to_bytes(4, "little")
+            return bytes(data)
+
+    image = load(ExecuteOnly(relocations=[Relocation(DATA, 8, "", 9)]))
+    assert word(image.base + DATA) == image.base + 9

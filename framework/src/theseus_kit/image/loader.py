@@ -29,6 +29,7 @@ from theseus_kit.image.dynamic import (
 from theseus_kit.image.elf import PT_TLS, ElfFile
 from theseus_kit.image.image import Image
 from theseus_kit.image.mapping import MappedSegments
+from theseus_kit.image.relative_relocation import RelativeRelocator
 from theseus_kit.image.relocation import STATIC_TLS_TYPES, Definition, Relocator
 from theseus_kit.image.symbols import ElfSymbol
 from theseus_kit.values.tls import TlsTemplate
@@ -53,6 +54,7 @@ class Loader:
         self._machine = machine
         self._hooks = hooks
         self._mappings: dict[Image, MappedSegments] = {}
+        self._relative = RelativeRelocator(machine)
         self._descriptor_stub: int | None = None
 
     def load(
@@ -118,6 +120,7 @@ class Loader:
             mapping.targets(),
             mapping.bias,
             lambda symbol, version: bind(image, symbol, version),
+            lambda address, table: self._apply_relative(mapping, address, table),
         )
         relocator.apply()
         # The template is read after relocation: a thread-local pointer may start out relocated.
@@ -133,6 +136,11 @@ class Loader:
             except PlatformError as error:
                 elf.fail(f"cannot have its thread-local variables at fixed offsets: {error}")
         return relocator
+
+    def _apply_relative(self, mapping: MappedSegments, address: int, table: memoryview) -> int:
+        if not mapping.is_readable(address):
+            return 0
+        return self._relative.apply(mapping.bias + address, table, mapping.targets(), mapping.bias)
 
     def _add_tls_module(
         self, elf: ElfFile, image: Image, mapping: MappedSegments, static: bool, undo: ExitStack

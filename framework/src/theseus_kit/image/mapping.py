@@ -84,6 +84,13 @@ class MappedSegments:
         ]
         return SegmentReader(self._elf.path, self._view, extents)
 
+    def is_readable(self, address: int) -> bool:
+        """Whether guest code can read the segment that holds one of the image's own addresses."""
+        return any(
+            segment.address <= address < segment.end and segment.protection & Protection.READ
+            for segment in self._elf.loads
+        )
+
     def make_text_writable(self) -> None:
         """Let relocations change every segment; :meth:`protect` takes it back."""
         self._text_is_writable = True

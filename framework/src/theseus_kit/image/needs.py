@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from theseus_kit.image.dynamic import Dynamic
 from theseus_kit.image.elf import ElfFile
-from theseus_kit.image.relocation import split_tables
+from theseus_kit.image.relocation import relocation_tables
 from theseus_kit.image.symbols import SymbolTable
 from theseus_kit.image.system_call_names import system_call_names
 from theseus_kit.image.system_call_sites import SystemCallSite, find_system_call_sites
@@ -90,8 +90,8 @@ def find_needs(
         reader = elf.reader()
         dynamic = Dynamic(elf, reader)
         table = SymbolTable(reader, dynamic)
-        _, relocations = split_tables(reader, dynamic)
-        highest = max((symbol for _, _, symbol, _ in relocations), default=0)
+        tables = relocation_tables(reader, dynamic)
+        highest = max((max(table.cast("Q")[1::3].tolist()) >> 32 for _, table in tables), default=0)
         symbols = [
             SymbolNeed(
                 symbol.name,

@@ -1,9 +1,9 @@
 """Relocations: what a loader writes into an image so that it runs at its address.
 
-Almost all relocations of a large library only add the load bias; those go in bulk, by casts over
-the mapped memory. The others need a symbol. What can be written only later is handed back: the
-thread-local ones until the image's TLS module has a number, and what a resolver function computes
-(IRELATIVE, STT_GNU_IFUNC) until guest code of the image can run.
+Almost all relocations of a large library only add the load bias; those go in bulk, see
+``relative_relocation``. The others need a symbol. What can be written only later is handed back:
+the thread-local ones until the image's TLS module has a number, and what a resolver function
+computes (IRELATIVE, STT_GNU_IFUNC) until guest code of the image can run.
 
 Letters as in the psABI: A the addend, B the load bias, S the symbol's address, P the place.
 Source: System V ABI, AMD64 supplement, table 4.9; ELF gABI, "Relative Relocation Table" (RELR);
@@ -20,7 +20,6 @@ from theseus_kit.image.dynamic import (
     DT_JMPREL,
     DT_PLTRELSZ,
     DT_RELA,
-    DT_RELACOUNT,
     DT_RELASZ,
     DT_RELR,
     DT_RELRSZ,
@@ -38,9 +37,8 @@ R_NONE = 0
 THREAD_LOCAL_TYPES = frozenset({R_DTPMOD64, R_DTPOFF64, R_TPOFF64, R_TPOFF32, R_TLSDESC})
 STATIC_TLS_TYPES = frozenset({R_TPOFF64, R_TPOFF32, R_TLSDESC})
 
-_ENTRY_SIZE = 24
+RELA_SIZE = 24
 _MASK = (1 << 64) - 1
-_ALIGNED_LOW_BYTES = bytes(range(0, 256, 8))
 
 
 class Target(NamedTuple):
@@ -84,6 +82,11 @@ Bind = Callable[[ElfSymbol, str | None], Definition]
 """Answers a reference, by symbol and version; always with something that can be written."""
 
 
+Bulk = Callable[[int, memoryview], int]
+"""Applies the relative relocations that a table (its address, its bytes) starts with, and returns
+how many those were."""
+
+
 class Relocator:
     """Relocates one mapped image. Each step raises ImageError for what the image got wrong."""
 
@@ -95,6 +98,7 @@ class Relocator:
         targets: Sequence[Target],
         bias: int,
         bind: Bind,
+        bulk: Bulk,
     ) -> None:
         self._reader = reader
         self._dynamic = dynamic
@@ -102,6 +106,7 @@ class Relocator:
         self._targets = targets
         self._bias = bias
         self._bind = bind
+        self._bulk = bulk
         self._bound: dict[int, Definition] = {}
         self._thread_local_symbols: set[int] = set()
         self.resolved: list[Resolved] = []
@@ -110,13 +115,12 @@ class Relocator:
         """Left to be written by :meth:`apply_thread_local`."""
 
     def apply(self) -> None:
-        """Write everything that can be written before any guest code runs."""
+        """Write everything that can be written before any code of the image runs."""
         self._apply_relr()
-        relative, others = split_tables(self._reader, self._dynamic)
-        if relative:
-            self._apply_relative(relative)
-        for place, kind, symbol, addend in others:
-            self._apply_one(Relocation(place, kind, symbol, addend))
+        for address, table in relocation_tables(self._reader, self._dynamic):
+            done = self._bulk(address, table)
+            for place, info, addend in iter_unpack("<QQq", table[done * RELA_SIZE :]):
+                self._apply_one(Relocation(place, info & 0xFFFFFFFF, info >> 32, addend))
 
     def apply_thread_local(
         self, own_module: int | None, static_offset: Callable[[int], int], descriptor: int
@@ -146,33 +150,6 @@ class Relocator:
         """Call the resolver functions and write what they return."""
         for place, resolver, addend in self.resolved:
             self._store(place, call(resolver) + addend)
-
-    def _apply_relative(self, table: memoryview) -> None:
-        words = table.cast("Q")
-        offsets = words[0::3].tolist()
-        addends = words[2::3].tolist()
-        bias, mask = self._bias, _MASK
-        if bytes(table[::_ENTRY_SIZE]).translate(None, _ALIGNED_LOW_BYTES):
-            for place, addend in zip(offsets, addends, strict=True):
-                self._store(place, bias + addend)
-            return
-        lowest, highest = min(offsets), max(offsets) + 8
-        left = len(offsets)
-        for target in self._targets:
-            start, end = target.start + 7 & -8, target.end & -8
-            if start >= end:
-                continue
-            memory = target.view[start - target.start : end - target.start].cast("Q")
-            if start <= lowest and highest <= end:
-                for place, addend in zip(offsets, addends, strict=True):
-                    memory[place - start >> 3] = bias + addend & mask
-                return
-            for place, addend in zip(offsets, addends, strict=True):
-                if start <= place < end:
-                    memory[place - start >> 3] = bias + addend & mask
-                    left -= 1
-        if left:
-            self._reader.fail(f"{left} of its relocations lie outside its writable segments")
 
     def _apply_relr(self) -> None:
         """Add the bias to the words a DT_RELR table names.
@@ -307,32 +284,12 @@ _SYMBOLIC_TYPES = frozenset(
 )
 
 
-def split_tables(
-    reader: SegmentReader, dynamic: Dynamic
-) -> tuple[memoryview | None, list[tuple[int, int, int, int]]]:
-    """The relocation tables of an image, apart: RELATIVE entries as they lie there, and the rest.
-
-    The rest are (place, type, symbol, addend). The RELATIVE ones are those that DT_RELACOUNT
-    promises at the table's start; entries that break the promise are among the rest.
-    """
-    relative: memoryview | None = None
-    others: list[tuple[int, int, int, int]] = []
+def relocation_tables(reader: SegmentReader, dynamic: Dynamic) -> list[tuple[int, memoryview]]:
+    """The tables of relocations with addends: the image's own address of each, and its bytes."""
+    tables = []
     for table_tag, size_tag in ((DT_RELA, DT_RELASZ), (DT_JMPREL, DT_PLTRELSZ)):
-        size = dynamic.get(size_tag)
-        if table_tag not in dynamic or not size:
-            continue
-        size -= size % _ENTRY_SIZE
-        table = reader.window(dynamic.get(table_tag), size, "a relocation table")
-        start = 0
-        if table_tag == DT_RELA:
-            start = min(dynamic.get(DT_RELACOUNT), size // _ENTRY_SIZE) * _ENTRY_SIZE
-            infos = table[:start].cast("Q")[1::3].tolist()
-            if infos.count(R_RELATIVE) == len(infos):
-                relative = table[:start]
-            else:
-                start = 0
-        others += [
-            (place, info & 0xFFFFFFFF, info >> 32, addend)
-            for place, info, addend in iter_unpack("<QQq", table[start:])
-        ]
-    return relative, others
+        address, size = dynamic.get(table_tag), dynamic.get(size_tag)
+        if table_tag in dynamic and size >= RELA_SIZE:
+            size -= size % RELA_SIZE
+            tables.append((address, reader.window(address, size, "a relocation table")))
+    return tables
