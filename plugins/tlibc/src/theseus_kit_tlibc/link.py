@@ -43,14 +43,17 @@ _TLS_INDEX = Struct("<QQ")
 class Link(Header):
     header: ClassVar[str] = "link.h"
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, has_vector: bool) -> None:
+        """``has_vector`` says that tasks' storage has a DTV, as :mod:`.tls` makes it."""
         super().__init__(library)
+        self._has_vector = has_vector
         self._blocks: dict[tuple[Task, int], int] = {}
         self._error = b""
         self._loads = self._unloads = 0
 
     def machine_code(self, listing: Listing) -> Callable[[], bytes] | None:
-        if Ability.THREAD_POINTER not in self.library.machine.abilities:
+        thread_pointer = Ability.THREAD_POINTER in self.library.machine.abilities
+        if not (thread_pointer and self._has_vector):
             return None
         return lambda: listing.with_address(self.library.provided("__tls_get_addr_slow"))
 

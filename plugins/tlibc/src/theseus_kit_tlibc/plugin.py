@@ -33,36 +33,30 @@ if TYPE_CHECKING:
     from theseus_kit.values.tls import TlsTemplate
 
 
-class TlibcPlugin(Plugin):
-    """libc symbols, Linux system calls and thread-local storage, in Python."""
+class CLibraryPlugin(Plugin):
+    """libc symbols and Linux system calls in Python; thread-local storage is another plugin's."""
 
     description = PluginDescription(
-        name="tlibc",
+        name="c-library",
         version="0.1.0",
-        summary="libc symbols, system calls and thread-local storage",
-        provides=frozenset({Group.C_LIBRARY, Group.THREAD_LOCAL_STORAGE}),
+        summary="libc symbols and system calls, over any thread-local storage",
+        provides=frozenset({Group.C_LIBRARY}),
         options=Options,
     )
 
     def __init__(self, services: Services, options: Options) -> None:
         super().__init__(services, options)
+        own_tls = Group.THREAD_LOCAL_STORAGE in self.description.provides
         self._library = library = Library(services, options)
         self._errno = Errno(library)
         self._signal = Signal(library)
-        self._link = Link(library)
-        random = SysRandom(library)
-        self._tls = TlsAreas(library, random.random_bytes)
+        self._link = Link(library, has_vector=own_tls)
+        self._random = SysRandom(library)
         self._headers = (
-            *(
-                String(library),
-                Stdlib(library),
-                Stdio(library),
-                self._errno,
-                Assert(library),
-                Time(library),
-            ),
-            *(Unistd(library), Fcntl(library), SysMman(library), self._signal, Sched(library)),
-            *(Pthread(library), random, SysAuxv(library), self._link, Syscall(library)),
+            *(String(library), Stdlib(library), Stdio(library), self._errno, Assert(library)),
+            *(Time(library), Unistd(library), Fcntl(library), SysMman(library), self._signal),
+            *(Sched(library), Pthread(library), self._random, SysAuxv(library), self._link),
+            Syscall(library),
         )
 
     @hookimpl
@@ -76,6 +70,44 @@ class TlibcPlugin(Plugin):
     @hookimpl
     def errno_set(self, task: Task, value: int) -> None:
         self._errno.set(task, value)
+
+    @hookimpl
+    def image_loaded(self, image: Image) -> None:
+        self._link.image_loaded()
+
+    @hookimpl
+    def image_unloaded(self, image: Image) -> None:
+        self._link.image_unloaded(image)
+
+    @hookimpl
+    def task_started(self, task: Task) -> None:
+        self._signal.task_started(task)
+
+    @hookimpl
+    def task_ended(self, task: Task) -> None:
+        self._signal.task_ended(task)
+        self._link.task_ended(task)
+        self._errno.forget(task)
+
+    @hookimpl
+    def platform_closed(self) -> None:
+        self._library.files.close_all()
+
+
+class TlibcPlugin(CLibraryPlugin):
+    """The C library together with thread-local storage as ELF and POSIX want it."""
+
+    description = PluginDescription(
+        name="tlibc",
+        version="0.1.0",
+        summary="libc symbols, system calls and thread-local storage",
+        provides=frozenset({Group.C_LIBRARY, Group.THREAD_LOCAL_STORAGE}),
+        options=Options,
+    )
+
+    def __init__(self, services: Services, options: Options) -> None:
+        super().__init__(services, options)
+        self._tls = TlsAreas(self._library, self._random.random_bytes)
 
     @hookimpl
     def tls_add_module(self, template: TlsTemplate) -> int:
@@ -124,25 +156,3 @@ class TlibcPlugin(Plugin):
     @hookimpl
     def tls_run_destructors(self, task: Task) -> None:
         self._tls.run_destructors(task)
-
-    @hookimpl
-    def image_loaded(self, image: Image) -> None:
-        self._link.image_loaded()
-
-    @hookimpl
-    def image_unloaded(self, image: Image) -> None:
-        self._link.image_unloaded(image)
-
-    @hookimpl
-    def task_started(self, task: Task) -> None:
-        self._signal.task_started(task)
-
-    @hookimpl
-    def task_ended(self, task: Task) -> None:
-        self._signal.task_ended(task)
-        self._link.task_ended(task)
-        self._errno.forget(task)
-
-    @hookimpl
-    def platform_closed(self) -> None:
-        self._library.files.close_all()
