@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import threading
 from typing import Any
 
 import pytest
@@ -300,7 +301,7 @@ def test_a_closed_machine_swallows_finalisers_and_refuses_the_rest(bench: Any) -
     increment(U32(0))
     bench.machine.close()
     increment(U32(0))
-    with pytest.raises(MachineError, match="closed"):
+    with pytest.raises(MachineError, match="cannot be called now"):
         read(0)
 
 
@@ -316,3 +317,34 @@ def test_a_closed_library_lets_go_of_the_machine(bench: Any) -> None:
     for call in (read, pointer):
         with pytest.raises(MachineError, match=r"platform .*is closed"):
             call(0)
+
+
+def test_another_threads_finaliser_waits_while_a_call_is_in_progress(bench: Any) -> None:
+    kind = bench.types.function_type(U64, U64)
+    call = bench.function("call_with", U64, kind, U64)
+    increment = bench.function("increment", None, ctypes.POINTER(U32))
+    counter = U32(0)
+    refused: list[str] = []
+
+    def elsewhere() -> None:
+        increment(counter)
+        try:
+            call(callback, 0)
+        except MachineError as error:
+            refused.append(str(error))
+
+    def inside(_: int) -> int:
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        return counter.value
+
+    callback = kind(inside)
+    assert call(callback, 0) == 0
+    assert refused == ["call_with: another thread is using this platform"]
+    call(kind(lambda number: number), 0)
+    assert counter.value == 1
+    thread = threading.Thread(target=increment, args=(counter,))
+    thread.start()
+    thread.join()
+    assert counter.value == 2  # between calls any thread may call

@@ -10,13 +10,13 @@ from __future__ import annotations
 import ctypes
 from collections import deque
 from collections.abc import Callable, Sequence
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from theseus_kit.errors import MachineError
 from theseus_kit.runtime.marshalling import (
     argument_converter,
     convert_arguments,
-    may_copy,
     result_converter,
     untyped_converter,
 )
@@ -29,11 +29,16 @@ if TYPE_CHECKING:
     from theseus_kit.machine.protocol import Machine
 
 
+class NotNowError(MachineError):
+    """Guest code cannot be called at this moment: by nobody, or not by this thread."""
+
+
 class GuestLibrary:
     """The functions of one loaded image, by name, as attributes.
 
-    Functions without a result may be called at any time, also by a finaliser that the garbage
-    collector runs while the machine cannot be called: they then run before the next call.
+    One thread at a time may call them. But finalisers run whenever and in whatever thread the
+    garbage collector likes, so a function without a result may always be called: where it cannot
+    run at once, it runs before the next call.
     """
 
     def __init__(
@@ -42,10 +47,12 @@ class GuestLibrary:
         self._name = name
         self._machine = machine
         self._resolve = resolve
-        self._closed = False
+        self.is_closed = False
         self._space = GuestSpace(machine, Scratch(hooks))
         self.deferred: deque[tuple[GuestFunction, tuple[Any, ...]]] = deque()
         """Calls kept for later: function and arguments."""
+        self.lock = RLock()
+        """Held while a call is in progress."""
 
     def __getattr__(self, name: str) -> GuestFunction:
         if name.startswith("__"):
@@ -75,7 +82,7 @@ class GuestLibrary:
         Finalisers become nothing, everything else raises MachineError.
         """
         self.run_deferred()
-        self._closed = True
+        self.is_closed = True
         for function in vars(self).values():
             if isinstance(function, GuestFunction):
                 function.forget()
@@ -83,7 +90,7 @@ class GuestLibrary:
 
     def check_open(self) -> None:
         """Raise MachineError once the library is closed."""
-        if self._closed:
+        if self.is_closed:
             raise MachineError(f"{self._name}: its platform is closed")
 
     def address_of(self, name: str) -> int:
@@ -103,8 +110,7 @@ class GuestLibrary:
         untyped = untyped_converter(space) if argtypes is None else None
         declared = [argument_converter(space, kind) for kind in argtypes or ()]
         count = len(declared)
-        machine = self._machine
-        copies = untyped is not None or any(may_copy(kind) for kind in argtypes or ())
+        machine, acquire, release = self._machine, self.lock.acquire, self.lock.release
 
         def integers_of(arguments: tuple[Any, ...]) -> list[int]:
             converters = declared
@@ -121,42 +127,31 @@ class GuestLibrary:
                 return convert_arguments(converters, arguments)
 
         def invoke(*arguments: Any) -> Any:
-            rax = call(address, integers_of(arguments))
-            return None if result is None else result(rax)
-
-        def invoke_copying(*arguments: Any) -> Any:
-            if not machine.can_call:
-                raise MachineError(f"{name} cannot be called now")  # and nothing can be copied
-            mark, depth = scratch.top, len(entries)
+            if not acquire(blocking=False):
+                raise NotNowError(f"{name}: another thread is using this platform")
             try:
-                rax = call(address, integers_of(arguments))
-                if len(entries) > depth:
-                    passing.finish(depth)
+                if not machine.can_call:
+                    raise NotNowError(f"{name}: guest code cannot be called now")
+                mark, depth = scratch.top, len(entries)
+                try:
+                    rax = call(address, integers_of(arguments))
+                    if len(entries) > depth:
+                        passing.finish(depth)
+                finally:
+                    scratch.top = mark
+                    if len(entries) > depth:
+                        passing.drop(depth)
             finally:
-                scratch.top = mark
-                if len(entries) > depth:
-                    passing.drop(depth)
+                release()
             return None if result is None else result(rax)
 
-        return invoke_copying if copies else invoke
+        return invoke
 
     def run_deferred(self) -> None:
         """Run what finalisers could not run at the time."""
-        while self.deferred and self._machine.can_call:
+        for _ in range(len(self.deferred)):  # what must wait still goes back to the end
             function, arguments = self.deferred.popleft()
             function(*arguments)
-
-    def defer(self, function: GuestFunction, arguments: tuple[Any, ...]) -> bool:
-        """Keep a call for later if now is no time for it; False if it failed for another reason.
-
-        On a closed machine that time never comes, and there is nothing left to finalise.
-        """
-        if self._closed:
-            return True
-        if self._machine.can_call:
-            return False
-        self.deferred.append((function, arguments))
-        return True
 
 
 class GuestFunction:
@@ -201,17 +196,21 @@ class GuestFunction:
         self._restype = None if self._restype is None else ctypes.c_int
 
     def __call__(self, *arguments: Any) -> Any:
+        library = self._library
+        invoke = self._invoke
+        if invoke is None:
+            if self._restype is None and library.is_closed:
+                return None  # a finaliser with nothing left to finalise
+            library.check_open()
+            invoke = self._invoke = library.bind(
+                self.__name__, self.address, self._restype, self._argtypes
+            )
         try:
-            invoke = self._invoke
-            if invoke is None:
-                self._library.check_open()
-                invoke = self._invoke = self._library.bind(
-                    self.__name__, self.address, self._restype, self._argtypes
-                )
             return invoke(*arguments)
-        except MachineError:
-            if self._restype is not None or not self._library.defer(self, arguments):
+        except NotNowError:
+            if self._restype is not None:
                 raise
+            library.deferred.append((self, arguments))
             return None
 
     def __repr__(self) -> str:

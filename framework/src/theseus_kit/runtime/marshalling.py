@@ -59,13 +59,6 @@ def argument_converter(space: GuestSpace, kind: Any) -> Converter:
     raise TypeError(f"arguments of type {kind.__name__} are not supported")
 
 
-def may_copy(kind: Any) -> bool:
-    """Tell whether converting an argument of this type may write to guest memory."""
-    if issubclass(kind, ANY_POINTER):
-        return ctypes.sizeof(kind._type_) > 0
-    return kind is ctypes.c_void_p or kind is ctypes.c_char_p
-
-
 def untyped_converter(space: GuestSpace) -> Converter:
     """Return the converter for a function that declares no ``argtypes``: any pointer or integer."""
     return _void_pointer(space)

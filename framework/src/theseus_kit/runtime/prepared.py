@@ -23,7 +23,8 @@ from struct import Struct
 from struct import error as struct_error
 from typing import TYPE_CHECKING, Any
 
-from theseus_kit.errors import MachineError, ModuleError
+from theseus_kit.errors import ModuleError
+from theseus_kit.runtime.library import NotNowError
 
 if TYPE_CHECKING:
     from theseus_kit.machine.protocol import Machine
@@ -94,27 +95,35 @@ class Preparer:
         )
         lines = [
             f"def prepared({', '.join(names)}):",
-            "    if not machine.can_call: raise cannot_call()",
-            "    check_store()",
-            "    if deferred: run_deferred()",
+            "    if not acquire(blocking=False): raise NotNow(in_use)",
+            "    try:",
+            "        if not machine.can_call: raise NotNow(cannot_call)",
+            "        check_store()",
+            "        if deferred: run_deferred()",
             *_guarded(f"pack(view, values{packed})", bool(names)),
-            "    error = enter()",
-            f"    {', '.join([*outcomes, 'trap'])}, = unpack(view, values)",
-            "    if error or trap: raise fail(error, trap)",
-            f"    return {_returned(outcomes)}",
+            "        error = enter()",
+            f"        {', '.join([*outcomes, 'trap'])}, = unpack(view, values)",
+            "        if error or trap: raise fail(error, trap)",
+            f"        return {_returned(outcomes)}",
+            "    finally:",
+            "        release()",
         ]
         return _compile(
             lines,
             "prepared",
-            cannot_call=lambda: MachineError("the guest cannot be called now"),
+            NotNow=NotNowError,
+            acquire=self._library.lock.acquire,
+            cannot_call="prepared call: guest code cannot be called now",
             check_store=store._context,
             deferred=self._library.deferred,
             run_deferred=self._library.run_deferred,
             enter=enter,
             fail=fail,
+            in_use="prepared call: another thread is using this platform",
             keep=memory,
             machine=self._machine,
             pack=Struct("<" + "".join(_FORMATS[kind][0] for kind in parameters)).pack_into,
+            release=self._library.lock.release,
             unpack=Struct(
                 "<" + "".join(_FORMATS[kind][1] for kind in results) + f"{padding}xQ"
             ).unpack_from,
@@ -255,10 +264,10 @@ def _guarded(statement: str, wanted: bool) -> list[str]:
     if not wanted:
         return []
     return [
-        "    try:",
-        f"        {statement}",
-        "    except NotANumber as error:",
-        "        raise TypeError(str(error)) from None",
+        "        try:",
+        f"            {statement}",
+        "        except NotANumber as error:",
+        "            raise TypeError(str(error)) from None",
     ]
 
 
