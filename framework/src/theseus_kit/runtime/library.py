@@ -55,8 +55,8 @@ class GuestLibrary:
         """Held while a call is in progress."""
 
     def __getattr__(self, name: str) -> GuestFunction:
-        if name.startswith("__"):
-            raise AttributeError(name)
+        if name.startswith("_"):
+            raise AttributeError(name)  # Python's own questions, and attributes gone by close()
         function = GuestFunction(self, name)
         setattr(self, name, function)
         return function
@@ -95,6 +95,7 @@ class GuestLibrary:
 
     def address_of(self, name: str) -> int:
         """Return a function's guest address. Raises AttributeError as ctypes does."""
+        self.check_open()
         try:
             return self._resolve(name)
         except KeyError:
