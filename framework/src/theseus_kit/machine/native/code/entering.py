@@ -1,0 +1,257 @@
+"""From Python to guest code and back.
+
+``enter`` and ``prepared`` are the C functions of Python builtins (METH_FASTCALL, METH_NOARGS): a
+call costs no ctypes conversion. They run with the GIL held and keep it; only a tick releases it
+(:mod:`.signals`). What a call saves on the host's stack::
+
+    high addresses
+    │ Python's C frames                     │
+    ├───────────────────────────────────────┤
+    │ callee-saved registers, call's words  │  enter or prepared
+    │ HOST_STACK and FRAME of the outer call│  run_guest
+    │ MXCSR, x87 control word               │
+    ├───────────────────────────────────────┤ ← CONTEXT_HOST_STACK: frames of exports and
+    low addresses                              exceptions go below, and kill_guest goes back here
+
+A Python error that is to end the guest call stays the thread's current error: kill_guest drops the
+guest's frames by taking the stack pointer back, and the builtin returns NULL.
+"""
+
+from __future__ import annotations
+
+LISTING = """\
+; enter(self, arguments, count) of a Python builtin
+enter:
+    55                                  | push rbp
+    53                                  | push rbx
+    41 54                               | push r12
+    41 55                               | push r13
+    41 56                               | push r14
+    41 57                               | push r15
+    48 81 ec 98 00 00 00                | sub rsp, 0x98
+    49 89 f4                            | mov r12, rsi
+    49 89 d5                            | mov r13, rdx
+    48 89 e7                            | mov rdi, rsp  ; words that are not given are zero
+    b9 11 00 00 00                      | mov ecx, 0x11
+    31 c0                               | xor eax, eax
+    f3 48 ab                            | rep stosq
+    31 db                               | xor ebx, ebx
+enter_argument:
+    4c 39 eb                            | cmp rbx, r13
+    0f 83 @                             | jae enter_arguments_done
+    49 8b 3c dc                         | mov rdi, qword ptr [r12 + rbx*8]
+    ff 15 @                             | call qword ptr [rip + PyLong_AsUnsignedLongLongMask]
+    48 89 04 dc                         | mov qword ptr [rsp + rbx*8], rax
+    48 ff c3                            | inc rbx
+    e9 @                                | jmp enter_argument
+enter_arguments_done:
+    ff 15 @                             | call qword ptr [rip + PyErr_Occurred]
+    48 85 c0                            | test rax, rax
+    0f 85 @                             | jne enter_failed
+    48 8b 1c 24                         | mov rbx, qword ptr [rsp]                ; the context
+    ; target, stack pointer, six words, floats
+    4c 8d 74 24 08                      | lea r14, [rsp + 8]
+    4d 8d 7d f7                         | lea r15, [r13 - 9]                      ; how many floats
+    31 c0                               | xor eax, eax
+    49 83 ff 00                         | cmp r15, 0
+    4c 0f 4c f8                         | cmovl r15, rax
+    48 83 7b 08 00                      | cmp qword ptr [rbx + CONTEXT_HOST_STACK], 0
+    0f 85 @                             | jne enter_checked
+    e8 @                                | call check_handlers
+    0f 83 @                             | jae enter_refused
+enter_checked:
+    e8 @                                | call run_guest
+    83 fa 01                            | cmp edx, 1
+    0f 84 @                             | je enter_failed
+    0f 87 @                             | ja enter_refused
+    48 89 c7                            | mov rdi, rax
+    ff 15 @                             | call qword ptr [rip + PyLong_FromUnsignedLongLong]
+    e9 @                                | jmp enter_leave
+enter_refused:
+    48 8b 3d @                          | mov rdi, qword ptr [rip + Py_None]
+    ff 15 @                             | call qword ptr [rip + Py_IncRef]
+    48 8b 05 @                          | mov rax, qword ptr [rip + Py_None]
+    e9 @                                | jmp enter_leave
+enter_failed:
+    31 c0                               | xor eax, eax
+enter_leave:
+    48 81 c4 98 00 00 00                | add rsp, 0x98
+    41 5f                               | pop r15
+    41 5e                               | pop r14
+    41 5d                               | pop r13
+    41 5c                               | pop r12
+    5b                                  | pop rbx
+    5d                                  | pop rbp
+    c3                                  | ret
+
+; a builtin without arguments; r11 = its slot
+prepared:
+    55                                  | push rbp
+    53                                  | push rbx
+    41 54                               | push r12
+    41 55                               | push r13
+    41 56                               | push r14
+    41 57                               | push r15
+    48 83 ec 08                         | sub rsp, 8
+    4c 89 dd                            | mov rbp, r11
+    49 8b 1b                            | mov rbx, qword ptr [r11 + SLOT_CONTEXT]
+    ; inside guest code: Python finds the stack
+    48 83 7b 10 00                      | cmp qword ptr [rbx + CONTEXT_FRAME], 0
+    0f 85 @                             | jne prepared_slow
+    48 8b 43 18                         | mov rax, qword ptr [rbx + CONTEXT_TOP]
+    48 85 c0                            | test rax, rax
+    0f 84 @                             | je prepared_slow
+    49 89 43 18                         | mov qword ptr [r11 + SLOT_STACK_POINTER], rax
+    48 89 2c 24                         | mov qword ptr [rsp], rbp
+    48 8b 03                            | mov rax, qword ptr [rbx + CONTEXT_THREAD]
+    48 83 78 28 00                      | cmp qword ptr [rax + THREAD_TICKING], 0
+    0f 85 @                             | jne prepared_checked
+    ; after a pause only: it costs a system call
+    e8 @                                | call check_handlers
+    0f 83 @                             | jae prepared_refused
+prepared_checked:
+    49 89 eb                            | mov r11, rbp
+    4d 8d 73 10                         | lea r14, [r11 + SLOT_TARGET]
+    45 31 ff                            | xor r15d, r15d
+    e8 @                                | call run_guest
+    83 fa 01                            | cmp edx, 1
+    0f 84 @                             | je prepared_failed
+    0f 87 @                             | ja prepared_refused
+    48 89 c7                            | mov rdi, rax
+    ff 15 @                             | call qword ptr [rip + PyLong_FromUnsignedLongLong]
+    e9 @                                | jmp prepared_leave
+prepared_refused:
+    48 8b 2c 24                         | mov rbp, qword ptr [rsp]
+prepared_slow:
+    48 8b 7d 08                         | mov rdi, qword ptr [rbp + SLOT_SLOW]
+    ff 15 @                             | call qword ptr [rip + PyObject_CallNoArgs]
+    e9 @                                | jmp prepared_leave
+prepared_failed:
+    31 c0                               | xor eax, eax
+prepared_leave:
+    48 83 c4 08                         | add rsp, 8
+    41 5f                               | pop r15
+    41 5e                               | pop r14
+    41 5d                               | pop r13
+    41 5c                               | pop r12
+    5b                                  | pop rbx
+    5d                                  | pop rbp
+    c3                                  | ret
+
+; rbx = context, r14 = words, r15 = floats
+run_guest:
+    ; → rax, edx = 0; 1: Python error; 2: not this thread
+    4c 8b 23                            | mov r12, qword ptr [rbx + CONTEXT_THREAD]
+    64 48 8b 04 25 00 00 00 00          | mov rax, qword ptr fs:[0]
+    49 3b 04 24                         | cmp rax, qword ptr [r12 + THREAD_POINTER]
+    0f 85 @                             | jne run_guest_refused
+    ff 73 08                            | push qword ptr [rbx + CONTEXT_HOST_STACK]
+    ff 73 10                            | push qword ptr [rbx + CONTEXT_FRAME]
+    48 83 ec 08                         | sub rsp, 8
+    0f ae 1c 24                         | stmxcsr dword ptr [rsp]
+    d9 7c 24 04                         | fnstcw word ptr [rsp + 4]
+    48 89 63 08                         | mov qword ptr [rbx + CONTEXT_HOST_STACK], rsp
+    e8 @                                | call start_ticks
+    4d 85 ff                            | test r15, r15
+    0f 84 @                             | je run_guest_integers
+    f3 41 0f 7e 46 40                   | movq xmm0, qword ptr [r14 + 0x40]
+    f3 41 0f 7e 4e 48                   | movq xmm1, qword ptr [r14 + 0x48]
+    f3 41 0f 7e 56 50                   | movq xmm2, qword ptr [r14 + 0x50]
+    f3 41 0f 7e 5e 58                   | movq xmm3, qword ptr [r14 + 0x58]
+    f3 41 0f 7e 66 60                   | movq xmm4, qword ptr [r14 + 0x60]
+    f3 41 0f 7e 6e 68                   | movq xmm5, qword ptr [r14 + 0x68]
+    f3 41 0f 7e 76 70                   | movq xmm6, qword ptr [r14 + 0x70]
+    f3 41 0f 7e 7e 78                   | movq xmm7, qword ptr [r14 + 0x78]
+run_guest_integers:
+    49 8b 7e 10                         | mov rdi, qword ptr [r14 + 0x10]
+    49 8b 76 18                         | mov rsi, qword ptr [r14 + 0x18]
+    49 8b 56 20                         | mov rdx, qword ptr [r14 + 0x20]
+    49 8b 4e 28                         | mov rcx, qword ptr [r14 + 0x28]
+    4d 8b 46 30                         | mov r8, qword ptr [r14 + 0x30]
+    4d 8b 4e 38                         | mov r9, qword ptr [r14 + 0x38]
+    ; a variadic function's number of vector registers
+    4c 89 f8                            | mov rax, r15
+    4d 8b 1e                            | mov r11, qword ptr [r14]
+    49 8b 66 08                         | mov rsp, qword ptr [r14 + 8]
+    31 ed                               | xor ebp, ebp  ; where walks along frame pointers end
+    49 89 5c 24 08                      | mov qword ptr [r12 + THREAD_RUNNING], rbx
+    41 ff d3                            | call r11
+    49 c7 44 24 08 00 00 00 00          | mov qword ptr [r12 + THREAD_RUNNING], 0
+    48 8b 63 08                         | mov rsp, qword ptr [rbx + CONTEXT_HOST_STACK]
+    66 0f d6 43 30                      | movq qword ptr [rbx + CONTEXT_FLOAT_RESULT], xmm0
+    49 89 c6                            | mov r14, rax
+    e8 @                                | call take_gil
+    4c 89 f0                            | mov rax, r14
+    31 d2                               | xor edx, edx
+run_guest_leave:
+    48 83 c4 08                         | add rsp, 8
+    8f 43 10                            | pop qword ptr [rbx + CONTEXT_FRAME]
+    59                                  | pop rcx
+    48 89 4b 08                         | mov qword ptr [rbx + CONTEXT_HOST_STACK], rcx
+    48 85 c9                            | test rcx, rcx
+    0f 85 @                             | jne run_guest_nested
+    ; nobody is left to be interrupted
+    48 89 4b 20                         | mov qword ptr [rbx + CONTEXT_ATTENTION], rcx
+run_guest_nested:
+    c3                                  | ret
+run_guest_refused:
+    ba 02 00 00 00                      | mov edx, 2
+    c3                                  | ret
+
+; rbx = context; a Python error is set
+kill_guest:
+    48 8b 63 08                         | mov rsp, qword ptr [rbx + CONTEXT_HOST_STACK]
+    db e3                               | fninit
+    0f ae 14 24                         | ldmxcsr dword ptr [rsp]
+    d9 6c 24 04                         | fldcw word ptr [rsp + 4]
+    fc                                  | cld
+    ba 01 00 00 00                      | mov edx, 1
+    e9 @                                | jmp run_guest_leave
+
+; rbx = context, r12 = thread
+interrupt_guest:
+    48 c7 43 20 00 00 00 00             | mov qword ptr [rbx + CONTEXT_ATTENTION], 0
+    e8 @                                | call take_gil
+    48 8b 3d @                          | mov rdi, qword ptr [rip + interrupted_error]
+    48 8d 35 @                          | lea rsi, [rip + interrupted_text]
+    ff 15 @                             | call qword ptr [rip + PyErr_SetString]
+    e9 @                                | jmp kill_guest
+
+; r12 = thread; preserves rbx, rbp, r12 to r15
+take_gil:
+    49 8b 7c 24 10                      | mov rdi, qword ptr [r12 + THREAD_GIL]
+    48 85 ff                            | test rdi, rdi
+    0f 84 @                             | je take_gil_held
+    49 c7 44 24 10 00 00 00 00          | mov qword ptr [r12 + THREAD_GIL], 0
+    ff 25 @                             | jmp qword ptr [rip + PyEval_RestoreThread]
+take_gil_held:
+    c3                                  | ret
+
+; r12 = thread; preserves rbx, rbp, r12 to r15
+start_ticks:
+    49 ff 44 24 18                      | inc qword ptr [r12 + THREAD_ENTRIES]
+    49 83 7c 24 28 00                   | cmp qword ptr [r12 + THREAD_TICKING], 0
+    0f 85 @                             | jne start_ticks_done
+    49 c7 44 24 28 01 00 00 00          | mov qword ptr [r12 + THREAD_TICKING], 1
+    b8 df 00 00 00                      | mov eax, 0xdf                           ; timer_settime
+    49 8b 7c 24 30                      | mov rdi, qword ptr [r12 + THREAD_TIMER]
+    31 f6                               | xor esi, esi
+    48 8d 15 @                          | lea rdx, [rip + tick_period]
+    45 31 d2                            | xor r10d, r10d
+    0f 05                               | syscall
+start_ticks_done:
+    c3                                  | ret
+
+; carry: our handler of SIGSEGV is in place
+check_handlers:
+    b8 0d 00 00 00                      | mov eax, 0xd                            ; rt_sigaction
+    bf 0b 00 00 00                      | mov edi, SIGSEGV
+    31 f6                               | xor esi, esi
+    48 8d 15 @                          | lea rdx, [rip + found_handler]
+    41 ba 08 00 00 00                   | mov r10d, 8
+    0f 05                               | syscall
+    48 8b 05 @                          | mov rax, qword ptr [rip + found_handler]
+    48 2b 05 @                          | sub rax, qword ptr [rip + first_entry]
+    48 3b 05 @                          | cmp rax, qword ptr [rip + entries_size]
+    c3                                  | ret
+"""

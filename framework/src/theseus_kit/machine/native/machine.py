@@ -1,0 +1,363 @@
+"""The native machine: guest code on the host's CPU, in this process.
+
+Python calls guest code through a builtin (:mod:`.code.entering`), guest code calls Python through
+exports (:mod:`.code.leaving`), and what a CPU would report to an operating system arrives as
+signals (:mod:`.code.signals`). Guest code runs on stacks of its own, Python always on the host
+thread's. What the machine code and this file share is in :mod:`.layout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from struct import Struct
+from typing import Any
+
+from theseus_kit.errors import GuestKilled, MachineError, UsageError
+from theseus_kit.machine.native import layout
+from theseus_kit.machine.native.context import ATTENTION, FRAME, HOST_STACK, THREAD, TOP, Context
+from theseus_kit.machine.native.exceptions import read_exception
+from theseus_kit.machine.native.features import read_features
+from theseus_kit.machine.native.memory import NativeMemory
+from theseus_kit.machine.native.options import NativeOptions
+from theseus_kit.machine.native.own_code import OwnCode
+from theseus_kit.machine.native.process import process
+from theseus_kit.machine.native.territory import Territory
+from theseus_kit.machine.native.thread import NativeThread
+from theseus_kit.machine.protocol import (
+    Ability,
+    ExceptionCallback,
+    HostFunction,
+    SystemCallCallback,
+    Thread,
+)
+from theseus_kit.values.exceptions import (
+    VECTOR_BREAKPOINT,
+    KilledByException,
+    Registers,
+)
+from theseus_kit.values.memory import AddressRange, Protection
+
+_MASK = 0xFFFF_FFFF_FFFF_FFFF
+_RED_ZONE = 128
+"""Bytes below rsp that a function may use without saying so (System V ABI, 3.2.2)."""
+_REGISTERS_SIZE = layout.FRAME_KIND
+_RSP = 8 * Registers.NAMES.index("rsp")
+_DOUBLE = Struct("<d")
+_WORD = Struct("<Q")
+_CALLABLE_KINDS = frozenset((layout.KIND_REENTERING, layout.KIND_EXCEPTION))
+_SYSTEM_CALLS = ("auto", "dispatch", "rewrite")
+
+
+class NativeMachine:
+    """See :class:`theseus_kit.machine.protocol.Machine`."""
+
+    def __init__(self, options: NativeOptions = NativeOptions()) -> None:  # noqa: B008
+        if options.system_calls not in _SYSTEM_CALLS:
+            raise UsageError(
+                f"machine 'native', option system_calls: {options.system_calls!r} is none of "
+                f"{', '.join(_SYSTEM_CALLS)}"
+            )
+        self._process = process()
+        if options.system_calls == "dispatch" and self._process.dispatch.mode is None:
+            raise MachineError(
+                "this kernel has no Syscall User Dispatch: use system_calls=rewrite or auto"
+            )
+        self._dispatches = (
+            self._process.dispatch.mode is not None and options.system_calls != "rewrite"
+        )
+        self._closed = False
+        self._territory = Territory(options.territory_gib << 30)
+        self._memory = NativeMemory(self._territory)
+        self._view = self._memory.view
+        self._context = Context(self._view)
+        self._words = self._context.words
+        self._enter = self._process.enter
+        self._code = OwnCode(
+            self._territory.own, self._view, self._context.address, self._process.host_call
+        )
+        self._exception: ExceptionCallback | None = None
+        self._system_call: SystemCallCallback = _no_system_call
+        self._context.set_callback(layout.CONTEXT_ON_EXCEPTION, self._on_exception)
+        self._context.set_callback(layout.CONTEXT_ON_SYSTEM_CALL, self._system_call)
+        self._patched: set[int] = set()
+        self._thread: NativeThread | None = None
+        self._frame_thread: NativeThread | None = None
+        """The guest thread of the innermost call; None for a prepared one."""
+        self._idle_thread: NativeThread | None = None
+        """The thread that prepared calls run on, selected when nothing ran."""
+        self._features: frozenset[str] | None = None
+
+    @property
+    def name(self) -> str:
+        return "native"
+
+    @property
+    def details(self) -> str:
+        size = self._territory.size >> 30
+        if self._dispatches:
+            way = f"system calls by Syscall User Dispatch ({self._process.dispatch.mode})"
+        else:
+            way = "system calls by rewriting syscall instructions"
+        return f"the host's CPU, {way}, territory of {size} GiB"
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        return frozenset(
+            (
+                *(Ability.PRECISE_FAULTS, Ability.EDIT_REGISTERS),
+                *(Ability.INTERRUPT_ANYWHERE, Ability.HOST_FUNCTIONS),
+            )
+        )
+
+    @property
+    def memory(self) -> NativeMemory:
+        return self._memory
+
+    @property
+    def cpu_features(self) -> frozenset[str]:
+        if self._features is None:
+            host = self._process
+            self._features = frozenset(read_features(host.cpuid, host.extended_state))
+        return self._features
+
+    @property
+    def rewrites_system_calls(self) -> bool:
+        return not self._dispatches
+
+    def rewrite_system_calls(self, addresses: Iterable[int]) -> None:
+        for address in addresses:
+            if bytes(self._view[address : address + 2]) != b"\x0f\x05":
+                raise MachineError(f"no syscall instruction at {address:#x}")
+            self._view[address : address + 2] = b"\xcc\x90"  # int3; nop
+            self._patched.add(address + 1)
+
+    @property
+    def can_call(self) -> bool:
+        return not self._closed and self._may_call()
+
+    def _may_call(self) -> bool:
+        frame = self._words[FRAME]
+        if not frame:
+            return not self._words[HOST_STACK]
+        return self._word(frame + layout.FRAME_KIND) in _CALLABLE_KINDS
+
+    def set_handlers(self, exception: ExceptionCallback, system_call: SystemCallCallback) -> None:
+        self._exception = exception
+        self._system_call = system_call
+        self._context.set_callback(layout.CONTEXT_ON_SYSTEM_CALL, system_call)
+
+    def export(
+        self, function: HostFunction, arity: int, *, reenters: bool = False, name: str = ""
+    ) -> int:
+        self._require_open()
+        kind = layout.KIND_REENTERING if reenters else layout.KIND_EXPORT
+        return self._code.export_address(self._context.add(function, arity, kind))
+
+    def replace_export(self, address: int, function: HostFunction, arity: int) -> None:
+        self._require_open()
+        self._context.replace(self._code.export_number(address), function, arity)
+
+    def place_code(self, code: bytes, name: str = "") -> int:
+        self._require_open()
+        return self._code.place(code, name)
+
+    def create_thread(self, stack: AddressRange, fs_base: int = 0) -> NativeThread:
+        return NativeThread(stack, fs_base)
+
+    def select_thread(self, thread: Thread) -> None:
+        assert isinstance(thread, NativeThread)
+        self._require_rest("select a thread")
+        self._thread = thread
+        self._select_for_prepared()
+
+    def _select_for_prepared(self) -> None:
+        """Tell prepared calls their stack. Inside guest code they come to Python for it."""
+        if self._words[HOST_STACK]:
+            self._words[TOP] = 0
+        elif self._thread is not None:
+            self._idle_thread = self._thread
+            self._words[TOP] = self._thread.top
+
+    def call(
+        self,
+        address: int,
+        arguments: Sequence[int] = (),
+        *,
+        float_arguments: Sequence[float] = (),
+        stack_pointer: int | None = None,
+    ) -> int:
+        words, thread = self._words, self._thread
+        if not words[HOST_STACK]:
+            if not words[TOP]:
+                self._select_for_prepared()
+            plain = stack_pointer is None and len(arguments) <= 6 and not float_arguments
+            if plain and thread is not None:
+                return self._run(address, thread.top, arguments)
+        self._require_rest("call guest code")
+        return self._call(address, arguments, float_arguments, stack_pointer)
+
+    def _call(
+        self,
+        address: int,
+        arguments: Sequence[int],
+        float_arguments: Sequence[float],
+        stack_pointer: int | None,
+    ) -> int:
+        thread = self._thread
+        outer, outer_top = None, 0
+        if self._words[FRAME]:
+            outer = self._frame_thread or self._idle_thread
+        if outer is not None:
+            # The innermost frame is that thread's, whichever is selected now.
+            outer_top, outer.top = outer.top, self._below_frame()
+        try:
+            if stack_pointer is None:
+                if thread is None:
+                    raise MachineError("no thread is selected to call guest code on")
+                stack_pointer = thread.top
+            else:
+                self._memory.check((stack_pointer & -16) - 8, 8, Protection.READ_WRITE)
+            stack_pointer &= -16
+            if len(arguments) > 6:
+                stack_pointer = self._push(arguments[6:], stack_pointer)
+                if thread is not None and outer is None:
+                    outer, outer_top, thread.top = thread, thread.top, stack_pointer
+            words = list(arguments[:6])
+            if float_arguments:
+                words += [0] * (6 - len(words))
+                words += [_WORD.unpack(_DOUBLE.pack(value))[0] for value in float_arguments]
+            return self._run(address, stack_pointer, words)
+        finally:
+            if outer is not None:
+                outer.top = outer_top
+
+    def _push(self, arguments: Sequence[int], stack_pointer: int) -> int:
+        words = [argument & _MASK for argument in arguments]
+        stack_pointer = (stack_pointer - 8 * len(words)) & -16
+        self._memory.write(stack_pointer, b"".join(map(_WORD.pack, words)))
+        return stack_pointer
+
+    def _run(self, address: int, stack_pointer: int, arguments: Sequence[int]) -> int:
+        """Enter guest code; make the calling thread ready for it where it is not."""
+        outer = self._frame_thread
+        self._frame_thread = self._thread
+        try:
+            enter, place = self._enter, self._context.address
+            result: int | None = enter(place, address, stack_pointer, *arguments)
+            if result is None:
+                self._attach()
+                result = enter(place, address, stack_pointer, *arguments)
+                if result is None:
+                    raise MachineError("the calling thread cannot be made ready for guest code")
+            return result
+        finally:
+            self._frame_thread = outer
+
+    def _attach(self) -> None:
+        """Make the machine the calling thread's. Raises MachineError while it is another's."""
+        self._require_open()
+        record = self._process.attach()
+        if self._words[HOST_STACK] and self._words[THREAD] != record:
+            raise MachineError("another thread is running code of this machine")
+        self._words[THREAD] = record
+
+    def _below_frame(self) -> int:
+        """The top of the stack below the innermost guest frame."""
+        return (self._word(self._words[FRAME] + _RSP) - _RED_ZONE) & -16
+
+    def prepare_call(self, address: int, arguments: Sequence[int]) -> Callable[[], int]:
+        self._require_open()
+        values = tuple(argument & _MASK for argument in arguments)
+
+        def slow() -> int:
+            return self.call(address, values)
+
+        if len(values) > 6:
+            return slow
+        return self._process.prepared.prepare(
+            self._context.address, address, values, slow, self._context
+        )
+
+    def float_result(self) -> float:
+        value: float = _DOUBLE.unpack_from(
+            self._view, self._context.address + layout.CONTEXT_FLOAT_RESULT
+        )[0]
+        return value
+
+    def float_argument(self, index: int) -> float:
+        place = self._words[FRAME] + layout.FRAME_XMM + 16 * index
+        value: float = _DOUBLE.unpack_from(self._view, place)[0]
+        return value
+
+    def set_float_result(self, value: float) -> None:
+        _DOUBLE.pack_into(self._view, self._words[FRAME] + layout.FRAME_XMM, value)
+
+    def registers(self) -> Registers:
+        frame = self._words[FRAME]
+        if not frame:
+            return Registers()
+        return Registers.from_buffer_copy(self._view[frame : frame + _REGISTERS_SIZE])
+
+    def interrupt(self) -> None:
+        if self._closed or not self._words[HOST_STACK]:
+            return
+        self._words[ATTENTION] = 1
+        self._process.threads.disturb(self._words[THREAD])
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._require_rest("close the machine")
+        self._closed = True
+        self._context.belong_to_nobody()
+        self._territory.release()
+
+    def _on_exception(self, frame: int, ucontext: int, signal: int) -> None:
+        """Answer a fault of guest code: the machine code's callback for every signal but one."""
+        view = self._view
+        registers = Registers.from_buffer_copy(view[frame : frame + _REGISTERS_SIZE])
+        found = read_exception(view, ucontext, registers, self._memory.is_mapped)
+        if found.vector == VECTOR_BREAKPOINT and registers.rip in self._patched:
+            self._answer_rewritten(frame, registers)
+        elif self._exception is None:
+            raise GuestKilled(KilledByException(found.vector), found)
+        else:
+            self._exception(found)
+        view[frame : frame + _REGISTERS_SIZE] = memoryview(found.registers).cast("B")
+
+    def _answer_rewritten(self, frame: int, registers: Registers) -> None:
+        """Serve a system call whose instruction is an int3 now."""
+        kind = self._word(frame + layout.FRAME_KIND)
+        _WORD.pack_into(self._view, frame + layout.FRAME_KIND, layout.KIND_SYSTEM_CALL)
+        r = registers
+        answer = self._system_call(r.rax, r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9)
+        _WORD.pack_into(self._view, frame + layout.FRAME_KIND, kind)
+        r.rip += 1  # past the nop
+        r.rax, r.rcx, r.r11 = answer & _MASK, r.rip, r.rflags
+
+    def _word(self, address: int) -> int:
+        value: int = _WORD.unpack_from(self._view, address)[0]
+        return value
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise MachineError("the machine is closed")
+
+    def _require_rest(self, what: str) -> None:
+        self._require_open()
+        if not self._may_call():
+            if not self._words[FRAME]:
+                raise MachineError(f"cannot {what} while another thread runs its code")
+            raise MachineError(
+                f"cannot {what} inside a system call or an export that does not re-enter"
+            )
+
+    def __enter__(self) -> NativeMachine:
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self.close()
+
+
+def _no_system_call(number: int, *arguments: int) -> int:
+    raise MachineError("the guest made a system call, which nothing answers")

@@ -1,0 +1,66 @@
+"""Host addresses reserved for one native machine.
+
+All native machines of a process live in one range of low addresses, so that one comparison tells
+the kernel and the signal handler whether an instruction is a guest's. Nothing else of a process is
+there: programs and libraries are mapped near 85 and 127 TiB, or below 1 GiB.
+
+::
+
+    1 TiB                                                                     16 TiB
+    ├─ machine A ────────────────────────┼─ machine B ─────────────┼─ free ─ … ──┤
+
+    base                     base + 32 MiB                                       end
+    ┌───────────────────────┬─────────────────────────────────────────────────────┐
+    │ the machine's own:    │ territory: guest mappings                           │
+    │ exports, placed code  │                                                     │
+    └───────────────────────┴─────────────────────────────────────────────────────┘
+
+What is not mapped is PROT_NONE: it costs nothing and faults.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from theseus_kit.errors import MachineError
+from theseus_kit.machine.native import system
+from theseus_kit.values.memory import AddressRange
+
+GUEST_RANGE: Final = AddressRange(1 << 40, 16 << 40)
+OWN_SIZE: Final = 32 << 20
+
+_GIB = 1 << 30
+_SMALLEST = 4 * _GIB
+
+
+class Territory:
+    """The reserved range; given back by :meth:`release`, at the latest when it is collected."""
+
+    def __init__(self, size: int) -> None:
+        self.size = 0
+        self.base, self.size = _reserve(max(size, _SMALLEST))
+        system.advise(self.base, self.size, system.MADV_DONTDUMP)
+        self.own = AddressRange(self.base, self.base + OWN_SIZE)
+        self.guest = AddressRange(self.base + OWN_SIZE, self.base + self.size)
+
+    def release(self) -> None:
+        """Give the whole range back."""
+        if self.size:
+            system.release(self.base, self.size)
+            self.size = 0
+
+    def __del__(self) -> None:
+        self.release()
+
+
+def _reserve(wanted: int) -> tuple[int, int]:
+    size = wanted
+    while size >= _SMALLEST:
+        for base in range(GUEST_RANGE.start, GUEST_RANGE.end - size + 1, size):
+            if system.reserve(base, size):
+                return base, size
+        size //= 2
+    raise MachineError(
+        f"the host refuses to reserve {_SMALLEST // _GIB} GiB of addresses between 1 and 16 TiB "
+        f"({system.errno_text()}): raise the limit on address space (ulimit -v), or close machines"
+    )

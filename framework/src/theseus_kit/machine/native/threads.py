@@ -1,0 +1,168 @@
+"""Host threads that may run guest code: what each needs of the kernel, and its record.
+
+A thread is made ready when it first calls guest code: an alternate stack for signals, system call
+dispatch, a timer over its own CPU time, and a record by which the machine code finds it. All of it
+is given back when Python's state of the thread goes, which is before the thread does: its address
+in the record can then not become another thread's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from struct import Struct
+from typing import Final
+
+from theseus_kit.errors import MachineError
+from theseus_kit.machine.native import layout, system
+from theseus_kit.machine.native.dispatch import SystemCallDispatch
+from theseus_kit.machine.native.handlers import TICK_SIGNAL
+from theseus_kit.values.memory import PAGE_SIZE
+
+ALTERNATE_STACK_SIZE: Final = 256 << 10
+_ENOUGH_STACK = 64 << 10
+"""An alternate stack that is there already and has this much is left alone (Rust's, Wasmtime's)."""
+
+_STACK = Struct("<Qi4xQ")
+_SS_DISABLE = 2
+_EVENT = Struct("<Qiii44x")
+_SIGEV_THREAD_ID = 4
+_CLOCK_THREAD_CPUTIME_ID = 3
+_TIMER_CREATE, _TIMER_DELETE, _TGKILL = 222, 226, 234
+
+
+class _Ready:
+    """A thread that is ready; when it goes, so does everything it was given."""
+
+    def __init__(self, threads: Threads, record: int) -> None:
+        self.threads = threads
+        self.record = record
+        self.identifier = threading.get_native_id()
+        self.timer = _create_timer(self.identifier)
+        self.stack = _install_stack()
+
+    def __del__(self) -> None:
+        if threading.get_native_id() == self.identifier:
+            self.threads.release(self)
+
+
+class Threads:
+    """The records of the process's threads, ``count`` of them from ``first`` on."""
+
+    def __init__(
+        self,
+        first: int,
+        in_use: int,
+        count: int,
+        view: memoryview,
+        thread_pointer: Callable[[], int],
+        dispatch: SystemCallDispatch,
+    ) -> None:
+        self._first = first
+        self._count = count
+        self._words = view[first : first + count * layout.THREAD_SIZE].cast("Q")
+        self._in_use = view[in_use : in_use + 8].cast("Q")
+        self._thread_pointer = thread_pointer
+        self._dispatch = dispatch
+        self._local = threading.local()
+        self._identifiers: dict[int, int] = {}
+        """The kernel's number of each record's thread."""
+
+    def attach(self) -> int:
+        """Make the calling thread ready, if it is not; return its record's address."""
+        ready: _Ready | None = getattr(self._local, "ready", None)
+        if ready is None:
+            ready = _Ready(self, self._free_record())
+            self._dispatch.arm()
+            self._fill(ready)
+            self._local.ready = ready
+        return ready.record
+
+    def release(self, ready: _Ready) -> None:
+        """Take back what a thread was given; by that thread."""
+        index = self._index(ready.record)
+        self._words[index + layout.THREAD_POINTER // 8] = 0
+        del self._identifiers[ready.record]
+        system.syscall(_TIMER_DELETE, ready.timer, 0, 0, 0, 0, 0)
+        if ready.stack:
+            _remove_stack(ready.stack)
+
+    def after_fork(self) -> None:
+        """In the child: only the thread that forked is left, without dispatch and timer."""
+        ready: _Ready | None = getattr(self._local, "ready", None)
+        for number in range(self._in_use[0]):
+            record = self._first + number * layout.THREAD_SIZE
+            if ready is None or record != ready.record:
+                self._words[self._index(record) + layout.THREAD_POINTER // 8] = 0
+        if ready is not None:
+            self._dispatch.arm()
+            ready.identifier = threading.get_native_id()
+            self._identifiers = {ready.record: ready.identifier}
+            ready.timer = _create_timer(ready.identifier)
+            index = self._index(ready.record)
+            self._words[index + layout.THREAD_TIMER // 8] = ready.timer
+            self._words[index + layout.THREAD_TICKING // 8] = 0
+
+    def disturb(self, record: int) -> None:
+        """Make a record's thread leave guest code for a moment, if that is where it is."""
+        identifier = self._identifiers.get(record)
+        if identifier is not None:
+            system.syscall(_TGKILL, os.getpid(), identifier, TICK_SIGNAL, 0, 0, 0)
+
+    def _free_record(self) -> int:
+        for number in range(self._count):
+            record = self._first + number * layout.THREAD_SIZE
+            if self._words[self._index(record) + layout.THREAD_POINTER // 8] == 0:
+                return record
+        raise MachineError(f"more than {self._count} threads run guest code")
+
+    def _fill(self, ready: _Ready) -> None:
+        index = self._index(ready.record)
+        self._words[index : index + layout.THREAD_SIZE // 8] = memoryview(
+            bytes(layout.THREAD_SIZE)
+        ).cast("Q")
+        self._words[index + layout.THREAD_TIMER // 8] = ready.timer
+        self._words[index + layout.THREAD_POINTER // 8] = self._thread_pointer()
+        self._identifiers[ready.record] = ready.identifier
+        number = (ready.record - self._first) // layout.THREAD_SIZE
+        self._in_use[0] = max(self._in_use[0], number + 1)
+
+    def _index(self, record: int) -> int:
+        return (record - self._first) // 8
+
+
+def _create_timer(identifier: int) -> int:
+    event = ctypes.create_string_buffer(_EVENT.pack(0, TICK_SIGNAL, _SIGEV_THREAD_ID, identifier))
+    number = ctypes.c_int()
+    result = system.syscall(
+        *(_TIMER_CREATE, _CLOCK_THREAD_CPUTIME_ID, ctypes.addressof(event)),
+        *(ctypes.addressof(number), 0, 0, 0),
+    )
+    if result != 0:
+        raise MachineError(f"the host refuses a timer: {system.errno_text()}")
+    return number.value
+
+
+def _install_stack() -> int:
+    """Give the calling thread an alternate stack, if it has none; return its mapping or 0."""
+    current = ctypes.create_string_buffer(_STACK.size)
+    system.sigaltstack(None, current)
+    _, flags, size = _STACK.unpack(current.raw[: _STACK.size])
+    if not flags & _SS_DISABLE and size >= _ENOUGH_STACK:
+        return 0
+    mapping = system.allocate(PAGE_SIZE + ALTERNATE_STACK_SIZE)
+    system.protect(mapping, PAGE_SIZE, system.PROT_NONE)
+    wanted = ctypes.create_string_buffer(_STACK.pack(mapping + PAGE_SIZE, 0, ALTERNATE_STACK_SIZE))
+    if system.sigaltstack(wanted, None) != 0:
+        raise MachineError(f"the host refuses an alternate stack: {system.errno_text()}")
+    return mapping
+
+
+def _remove_stack(mapping: int) -> None:
+    current = ctypes.create_string_buffer(_STACK.size)
+    system.sigaltstack(None, current)
+    if _STACK.unpack(current.raw[: _STACK.size])[0] == mapping + PAGE_SIZE:
+        system.sigaltstack(ctypes.create_string_buffer(_STACK.pack(0, _SS_DISABLE, 0)), None)
+    system.release(mapping, PAGE_SIZE + ALTERNATE_STACK_SIZE)
