@@ -22,6 +22,7 @@ from typing import Any
 
 from theseus_kit.machine.emulated import library as uc
 from theseus_kit.machine.emulated.cpu import Cpu
+from theseus_kit.machine.emulated.fault_address import FaultDecoder
 from theseus_kit.machine.emulated.internals import Internals
 from theseus_kit.machine.emulated.translation import UNMAPPED, Translation
 from theseus_kit.values.exceptions import (
@@ -58,6 +59,7 @@ class Exceptions:
         self._cpu = cpu
         self._translation = translation
         self._host = host
+        self._decoder: FaultDecoder | None = None
         noted = bytearray(8)
         self._noted = memoryview(noted).cast("I")
         self._noted[1] = _NO_VECTOR
@@ -87,11 +89,15 @@ class Exceptions:
         self._noted[1] = _NO_VECTOR
         self._translation.faulted = False
 
-    def privileged(self, address: int) -> ExceptionContext:
-        """The exception of an instruction at ``address`` that user mode may not execute."""
-        registers = self._cpu.read_frame().copy()
-        registers.rip = address
+    def privileged(self, registers: Registers) -> ExceptionContext:
+        """The exception of an instruction that user mode may not execute."""
         return ExceptionContext(VECTOR_GENERAL_PROTECTION, registers, 0)
+
+    def halted(self) -> ExceptionContext:
+        """The exception of a ``hlt``, which Unicorn has executed: rip is after it."""
+        registers = self._cpu.read_frame().copy()
+        registers.rip -= 1
+        return self.privileged(registers)
 
     def _interrupt(self, vector: int) -> ExceptionContext:
         registers = self._cpu.read_frame().copy()
@@ -119,9 +125,9 @@ class Exceptions:
             address = self.internals.fault_address
             if page_floor(address) == page:
                 return address
-        from theseus_kit.machine.emulated.fault_address import exact_address
-
-        return exact_address(registers, page, self._code_at(registers.rip), self._segment_base)
+        if self._decoder is None:
+            self._decoder = FaultDecoder(self._segment_base)
+        return self._decoder.exact_address(registers, page, self._code_at(registers.rip))
 
     def _code_at(self, address: int) -> bytes:
         """The bytes of an instruction that has been fetched: up to 15, of mapped pages only."""

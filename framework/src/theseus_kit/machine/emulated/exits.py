@@ -18,6 +18,7 @@ from theseus_kit.machine.emulated import library as uc
 from theseus_kit.machine.emulated import stubs
 from theseus_kit.machine.emulated.cpu import Cpu, batch_of
 from theseus_kit.machine.protocol import HostFunction, SystemCallCallback
+from theseus_kit.values.exceptions import Registers
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -34,8 +35,8 @@ class Exits:
 
     def __init__(self, cpu: Cpu, mailbox: memoryview, memory: memoryview) -> None:
         self.failure: BaseException | None = None
-        self.privileged: int | None = None
-        """Where guest code has executed an instruction that user mode may not (in, out)."""
+        self.privileged: Registers | None = None
+        """The registers at an instruction that user mode may not execute (in, out)."""
         self.in_system_call = False
         self.system_call: SystemCallCallback | None = None
         self.answers: list[Answer] = []
@@ -80,7 +81,8 @@ class Exits:
 
     def forget(self) -> None:
         """Drop what a call that is given up has left behind."""
-        self.failure = self.privileged = None
+        self.failure = None
+        self.privileged = None
         self.in_system_call = False
 
     def _answer_exports(self) -> Callbacks:
@@ -112,7 +114,8 @@ class Exits:
                 self.fail(error)
 
     def _refuse_privileged(self) -> None:
-        self.privileged = self._cpu.read_register(uc.REG_RIP)
+        # The rest of its block still runs, and is undone as far as the registers go.
+        self.privileged = self._cpu.read_frame().copy()
         self._cpu.stop()
 
     def _answer_system_calls(self) -> Callbacks:

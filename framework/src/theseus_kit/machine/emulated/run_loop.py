@@ -76,12 +76,16 @@ class RunLoop:
         self._exceptions = exceptions
         self._translation = translation
         self._memory = memory
+        self._runs = 0
+        self._runs_at_last_beat = -1
 
     def beat(self) -> bool:
         """See :class:`theseus_kit.machine.emulated.pulse.Beating`."""
         if self.place != GUEST:
             return False
-        self._cpu.stop()
+        if self._runs == self._runs_at_last_beat:  # it has run since then without looking up
+            self._cpu.stop()
+        self._runs_at_last_beat = self._runs
         return True
 
     def announce(self, pages: list[int]) -> None:
@@ -169,11 +173,12 @@ class RunLoop:
         if not self.pulse.alive:
             self.pulse.start()
         try:
-            _leave_room_for_callbacks()
+            _leave_room_for_callbacks(4)
             while True:
                 if pending:
                     self._invalidate_pending()
                 self.place = GUEST
+                self._runs += 1
                 error = start(handle, pc, 0, 0, 0)
                 self.place = outer
                 reason = mailbox[10]
@@ -197,6 +202,7 @@ class RunLoop:
     def _answer_reentering(self, outer: int) -> int:
         """Run the export that the guest waits for; return where it goes on."""
         mailbox = self._mailbox
+        self._cpu.stops.clear()  # too late for the run that has just ended
         stack_pointer = mailbox[stubs.STACK_POINTER]
         answer = self._exits.answers[mailbox[stubs.EXPORT]]
         saved = self._enter(EXPORT, stack_pointer)
@@ -224,8 +230,8 @@ class RunLoop:
                     self._raise_interrupted()
                 self._translation.grow_if_it_pays()
                 return self._cpu.read_register(uc.REG_RIP)
-            else:  # a hlt of the guest's own
-                context = self._exceptions.privileged(self._cpu.read_register(uc.REG_RIP) - 1)
+            else:
+                context = self._exceptions.halted()
         elif _is_early_fetch(context):
             context = self._step_to_fault(context)
             if context is None:
@@ -236,6 +242,7 @@ class RunLoop:
         """Show an exception to the handler; return where the guest goes on."""
         if self.exception is None:
             raise GuestKilled(KilledByException(context.vector), context)
+        self._cpu.stops.clear()
         saved = self._enter(EXCEPTION, context.registers.rsp - _RED_ZONE)
         try:
             self.exception(context)
@@ -341,14 +348,11 @@ def _is_early_fetch(context: ExceptionContext) -> bool:
     )
 
 
-def _leave_room_for_callbacks() -> None:
-    """Raise RecursionError now, where it can be caught, rather than at a callback's entry."""
-    _one_deeper()
+def _leave_room_for_callbacks(levels: int) -> None:
+    """Raise RecursionError now, where it can be caught, rather than at a callback's entry.
 
-
-def _one_deeper() -> None:
-    _two_deeper()
-
-
-def _two_deeper() -> None:
-    return
+    Entering Unicorn through ctypes and being called back takes up to four levels; what the
+    callback then calls may fail like any other Python code.
+    """
+    if levels:
+        _leave_room_for_callbacks(levels - 1)

@@ -1,0 +1,85 @@
+"""A machine with a stack, a data page and an unmapped page behind it, and hand-assembled code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from theseus_kit.machine.emulated import EmulatedMachine, EmulatedOptions
+from theseus_kit.values.exceptions import ExceptionContext
+from theseus_kit.values.memory import AddressRange, Protection
+
+SMALL = 64  # GiB
+
+
+class Guest:
+    """What the tests of a machine share.
+
+    ::
+
+        stack (64 KiB) │ unmapped │ data (2 pages, rw-) │ unmapped …
+    """
+
+    def __init__(self, machine: EmulatedMachine) -> None:
+        self.machine = machine
+        self.memory = machine.memory
+        start = self.memory.territory.start
+        self.stack = AddressRange.of_size(start, 1 << 16)
+        self.data = self.stack.end + 0x1000
+        self.end_of_data = self.data + 0x2000
+        self.free = start + (1 << 20)
+        self.memory.map(self.stack.start, self.stack.size, Protection.READ_WRITE)
+        self.memory.map(self.data, 0x2000, Protection.READ_WRITE)
+        self.thread = machine.create_thread(self.stack)
+        machine.select_thread(self.thread)
+        self.contexts: list[ExceptionContext] = []
+
+    def code(self, hexadecimal: str) -> int:
+        """Place machine code; each test has its assembly beside the bytes."""
+        return self.machine.place_code(bytes.fromhex(hexadecimal))
+
+    def run(self, hexadecimal: str, *arguments: int) -> int:
+        return self.machine.call(self.code(hexadecimal), arguments)
+
+    def on_exception(self, handler: Callable[[ExceptionContext], None]) -> None:
+        self.machine.set_handlers(handler, lambda *_: 0)
+
+    def give_up_on_exception(self) -> None:
+        """Note each exception and go on at a ``ret``, as if the faulting function had returned."""
+        leave = self.code("c3")
+
+        def handler(context: ExceptionContext) -> None:
+            self.contexts.append(
+                ExceptionContext(
+                    context.vector, context.registers.copy(), context.error_code, context.page_fault
+                )
+            )
+            context.registers.rip = leave
+
+        self.on_exception(handler)
+
+
+@pytest.fixture(params=[True, False], ids=["internal-fields", "public-interface"])
+def machine(request: pytest.FixtureRequest) -> Iterator[EmulatedMachine]:
+    options = EmulatedOptions(territory_gib=SMALL, internal_fields=request.param)
+    with EmulatedMachine(options) as made:
+        yield made
+
+
+@pytest.fixture
+def guest(machine: EmulatedMachine) -> Guest:
+    return Guest(machine)
+
+
+@pytest.fixture
+def make_guest() -> Iterator[Callable[[], Guest]]:
+    machines: list[EmulatedMachine] = []
+
+    def make() -> Guest:
+        machines.append(EmulatedMachine(EmulatedOptions(territory_gib=SMALL)))
+        return Guest(machines[-1])
+
+    yield make
+    for made in machines:
+        made.close()
