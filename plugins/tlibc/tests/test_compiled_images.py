@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from theseus_kit.assembly import assemble
 from theseus_kit.errors import GuestKilled
 
 ZLIB = Path("/lib/x86_64-linux-gnu/libz.so.1")
@@ -52,6 +53,9 @@ int catching(void) {
     __asm__ volatile("movl $64, %%eax; .byte 0x8b, 0x00" ::: "eax");  /* mov eax, [rax] */
     return caught;
 }
+
+extern char **environ;
+char *first_variable(void) { return environ ? environ[0] : 0; }
 
 size_t layout(int what) {
     switch (what) {
@@ -123,6 +127,15 @@ def test_compiled_code_uses_the_heap_and_strings(c, library):
 
 def test_compiled_code_reads_errno(c, library):
     assert c.platform.load(library).call("failing") == 22
+
+
+def test_environ_points_at_the_environment_or_at_nothing(c, library):
+    with assemble(options={"tlibc": {"environment": "NAME=value"}}) as platform:
+        variable = platform.load(library).call("first_variable")
+        assert platform.machine.memory.read_string(variable) == b"NAME=value"
+
+    with assemble(options={"tlibc": {"environment": ""}}) as platform:
+        assert platform.load(library).call("first_variable") == 0
 
 
 def test_a_compiled_handler_reads_and_edits_its_context(c, library):

@@ -23,11 +23,12 @@ class CFunction(NamedTuple):
     ``prototype`` is its declaration as a header writes it, ``void *malloc(size_t size)``: it names
     the function and its arguments, and decides how the integers in the argument registers reach
     ``body``: pointers and unsigned types as they are, signed ones as negative Python ints where
-    they are negative, each cut to its C width. ``body`` returns an int, a bool or None.
+    they are negative, each cut to its C width; floats as floats. ``body`` returns an int,
+    a bool or None, or a float where the prototype says so.
     """
 
     prototype: str
-    body: Callable[..., int | None]
+    body: Callable[..., float | None]
     header: str = ""
     on_error: ErrorConvention = ErrorConvention.FATAL
     reenters: bool = False

@@ -28,7 +28,7 @@ NULL = ErrorConvention.NULL
 RESULT = ErrorConvention.RESULT
 FATAL = ErrorConvention.FATAL
 
-_Body = TypeVar("_Body", bound=Callable[..., int | None])
+_Body = TypeVar("_Body", bound=Callable[..., float | None])
 _MARK = "tlibc_declaration"
 
 

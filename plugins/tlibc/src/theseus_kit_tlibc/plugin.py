@@ -13,6 +13,7 @@ from theseus_kit_tlibc.errno import Errno
 from theseus_kit_tlibc.fcntl import Fcntl
 from theseus_kit_tlibc.library import Library, Options
 from theseus_kit_tlibc.link import Link
+from theseus_kit_tlibc.math import Math
 from theseus_kit_tlibc.pthread import Pthread
 from theseus_kit_tlibc.sched import Sched
 from theseus_kit_tlibc.signal import Signal
@@ -52,11 +53,12 @@ class CLibraryPlugin(Plugin):
         self._signal = Signal(library)
         self._link = Link(library, has_vector=own_tls)
         self._random = SysRandom(library)
+        self._stdlib = Stdlib(library)
         self._headers = (
-            *(String(library), Stdlib(library), Stdio(library), self._errno, Assert(library)),
+            *(String(library), self._stdlib, Stdio(library), self._errno, Assert(library)),
             *(Time(library), Unistd(library), Fcntl(library), SysMman(library), self._signal),
             *(Sched(library), Pthread(library), self._random, SysAuxv(library), self._link),
-            Syscall(library),
+            *(Syscall(library), Math(library)),
         )
 
     @hookimpl
@@ -74,6 +76,7 @@ class CLibraryPlugin(Plugin):
     @hookimpl
     def image_loaded(self, image: Image) -> None:
         self._link.image_loaded()
+        self._stdlib.publish_environment()
 
     @hookimpl
     def image_unloaded(self, image: Image) -> None:

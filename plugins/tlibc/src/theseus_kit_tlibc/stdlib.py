@@ -5,11 +5,13 @@ The heap's workings are in :mod:`.heap`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from struct import pack
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from theseus_kit.errors import GuestKilled, InvalidParameterError, OutOfMemoryError
 from theseus_kit.values.exceptions import KillRequested, Panicked
+from theseus_kit.values.linkage import CFunction, CObject
 from theseus_kit_tlibc.declare import NULL, RESULT, Header, c_function
 from theseus_kit_tlibc.heap import HeapError
 from theseus_kit_tlibc.heap_code import CALLOC, FREE, MALLOC, REALLOC
@@ -18,6 +20,7 @@ from theseus_kit_tlibc.listing import Listing
 if TYPE_CHECKING:
     from theseus_kit_tlibc.library import Library
 
+_ENVIRONMENT_VARIABLES = ("environ", "__environ", "_environ")
 _SLOW_PATHS = ("__malloc_slow", "__free_slow", "__realloc_slow", "__calloc_slow")
 """What the machine code falls back on, in the order of the control block's words."""
 
@@ -28,6 +31,7 @@ class Stdlib(Header):
     def __init__(self, library: Library) -> None:
         super().__init__(library)
         self._environment: dict[bytes, int] = {}
+        self._environment_is_published = False
         self._at_exit: list[tuple[int, int, int]] = []
 
     def machine_code(self, listing: Listing) -> Callable[[], bytes]:
@@ -111,6 +115,21 @@ class Stdlib(Header):
             return self.library.heap.usable_size(ptr) if ptr else 0
         except HeapError as error:
             self._corrupted(error)
+
+    def symbols(self) -> Iterable[CFunction | CObject]:
+        variables = [CObject(name, bytes(8), self.header, 8) for name in _ENVIRONMENT_VARIABLES]
+        return [*super().symbols(), *variables]
+
+    def publish_environment(self) -> None:
+        """Make ``environ`` point at the environment; a null pointer says that it is empty."""
+        chosen = self.library.environment
+        if not chosen or self._environment_is_published:
+            return
+        self._environment_is_published = True
+        texts = [self.library.constant(b"%s=%s\0" % item) for item in chosen.items()]
+        vector = self.library.constant(pack(f"<{len(texts) + 1}Q", *texts, 0))
+        for name in _ENVIRONMENT_VARIABLES:
+            self.library.memory.write_u64(self.library.provided(name), vector)
 
     @c_function("char *getenv(const char *name)", aliases=("secure_getenv",))
     def getenv(self, name: int) -> int:
