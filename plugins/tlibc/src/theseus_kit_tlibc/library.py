@@ -27,7 +27,7 @@ class Options:
     """What a user may set of the C library."""
 
     environment: str = option(
-        "RUST_BACKTRACE,RUST_LIB_BACKTRACE",
+        "",
         help="the guest's environment, comma-separated: NAME=VALUE sets, NAME passes the host's on",
     )
     seed: int | None = option(
