@@ -272,3 +272,20 @@ def test_a_fault_says_what_the_decoder_would_say(make_guest) -> None:
         found = FaultDecoder(lambda _: 0).exact_address(context.registers, page, code)
         assert found == fault.accessed_address
     assert len(guest.contexts) == len(codes)
+
+
+@pytest.mark.parametrize("code", ["90 0f0b c3", "31c9 31c0 f7f1 c3", "90 f4 c3", "8a07 c3"])
+def test_registers_inside_a_handler_are_those_at_the_exception(guest, code) -> None:
+    leave, empty = guest.code("c3"), guest.code("31ff c3")  # xor edi, edi
+    found = []
+
+    def handler(context: ExceptionContext) -> None:
+        at_first = bytes(guest.machine.registers())
+        guest.machine.call(empty)
+        found.append((bytes(context.registers), at_first, bytes(guest.machine.registers())))
+        context.registers.rip = leave
+
+    guest.on_exception(handler)
+    guest.run(code, 5)
+    (shown, before, after) = found[0]
+    assert shown == before == after

@@ -30,7 +30,7 @@ from theseus_kit.machine.protocol import (
     Thread,
 )
 from theseus_kit.values.exceptions import Registers
-from theseus_kit.values.memory import PAGE_SIZE, AddressRange, page_ceil, page_floor
+from theseus_kit.values.memory import PAGE_SIZE, AddressRange
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 _REGISTER_ARGUMENTS = 6
@@ -51,6 +51,7 @@ class EmulatedMachine:
         self._territory = Territory(options.territory_gib << 30)
         self._cpu = cpu = Cpu(library)
         self._release = weakref.finalize(self, _release, cpu, self._territory)
+        self._release.atexit = False  # the process's end gives everything back by itself
         own = self._own = self._territory.own.start
         self._view = view = view_of_memory()
         mailbox = view[own : own + PAGE_SIZE].cast("Q")
@@ -137,6 +138,10 @@ class EmulatedMachine:
         self._loop.exception = exception
         self._exits.system_call = system_call
 
+    @property
+    def rewrite_system_calls(self) -> None:
+        return None
+
     def export(
         self, function: HostFunction, arity: int, *, reenters: bool = False, name: str = ""
     ) -> int:
@@ -165,9 +170,8 @@ class EmulatedMachine:
         return address
 
     def _write_code(self, address: int, code: bytes) -> None:
-        end = address + len(code)
-        self._view[address:end] = code
-        self._translation.bytes_changed(page_floor(address), page_ceil(end))
+        """Write code where none was: nothing can have been translated from there."""
+        self._view[address : address + len(code)] = code
 
     def create_thread(self, stack: AddressRange, fs_base: int = 0) -> EmulatedThread:
         return EmulatedThread(self._cpu, stack, fs_base)

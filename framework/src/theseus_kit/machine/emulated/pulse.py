@@ -46,8 +46,14 @@ class Pulse:
     def start(self) -> None:
         self.alive = True
         self._ending.clear()
-        self._thread = threading.Thread(target=self._beat, name="theseus-kit pulse", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._beat, name="theseus-kit pulse", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The interpreter is shutting down and starts no more threads: guest code that runs
+            # in a finaliser runs without a pulse.
+            return
+        self._thread = thread
 
     def end(self) -> None:
         """End the thread now. The next :meth:`start` makes another."""

@@ -76,6 +76,8 @@ class RunLoop:
         self._exceptions = exceptions
         self._translation = translation
         self._memory = memory
+        self._context: ExceptionContext | None = None
+        """The exception that is being handled, where ``place`` is EXCEPTION."""
         self._runs = 0
         self._runs_at_last_beat = -1
 
@@ -243,11 +245,13 @@ class RunLoop:
         if self.exception is None:
             raise GuestKilled(KilledByException(context.vector), context)
         self._cpu.stops.clear()
+        outer_context, self._context = self._context, context
         saved = self._enter(EXCEPTION, context.registers.rsp - _RED_ZONE)
         try:
             self.exception(context)
         finally:
             self._leave(saved, outer)
+            self._context = outer_context
         if self.interrupted:
             self._raise_interrupted()
         self._cpu.write_frame(context.registers)
@@ -330,6 +334,8 @@ class RunLoop:
         """See :meth:`theseus_kit.machine.protocol.Machine.registers`."""
         if self.place == IDLE:
             return Registers()
+        if self.place == EXCEPTION and self._context is not None:
+            return self._context.registers.copy()
         registers = self._cpu.read_frame().copy()
         if self.place == EXPORT or (self.place == GUEST and not self._exits.in_system_call):
             registers.rip = self._memory.read_u64(registers.rsp)
