@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from theseus_kit.dispatch.c_calls import CCalls
+from theseus_kit.dispatch.c_calls import CCalls, provider_of
 from theseus_kit.dispatch.exceptions import ExceptionDispatch, capture_backtrace
 from theseus_kit.dispatch.system_calls import SystemCalls
 from theseus_kit.errors import MachineError
@@ -39,7 +39,12 @@ class Platform:
         self.report = report
         self._manager = manager
         self.tasks = Tasks(machine)
-        self._c_calls = CCalls(machine, hooks, self.tasks)
+        self._c_calls = CCalls(
+            machine,
+            hooks,
+            self.tasks,
+            lambda function: self.namespace.provider_of(function.name) or provider_of(function),
+        )
         self.namespace = Namespace(
             machine=machine, hooks=hooks, tasks=self.tasks, export_function=self._c_calls.export
         )

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from theseus_kit.assembly import BUNDLED, assemble
 from theseus_kit.dispatch.c_calls import shape_of, trampoline_maker
 from theseus_kit.dispatch.prototype import parse_prototype
 from theseus_kit.errors import (
@@ -17,8 +18,10 @@ from theseus_kit.errors import (
     PlatformError,
     PluginError,
 )
+from theseus_kit.hookspecs import hookimpl
+from theseus_kit.plugin import Plugin, PluginDescription
 from theseus_kit.values.exceptions import Panicked
-from theseus_kit.values.linkage import ErrorConvention
+from theseus_kit.values.linkage import CFunction, ErrorConvention
 
 MINUS_ONE = 0xFFFF_FFFF_FFFF_FFFF
 WORDS = st.integers(0, MINUS_ONE)
@@ -198,3 +201,17 @@ def test_a_function_that_reenters_may_call_the_guest(export, platform):
     call = export("int f(int x)", lambda x: platform.machine.call(double, (x,)) + 1, reenters=True)
 
     assert call(20) == 41
+
+
+def test_an_assembled_platform_names_the_plugin_a_function_comes_from():
+    class Faulty(Plugin):
+        description = PluginDescription(name="faulty", version="1")
+
+        @hookimpl
+        def c_symbols(self):
+            return [CFunction("int wrong(int x)", lambda x: x / 0)]
+
+    with assemble([Faulty, *BUNDLED]) as platform:
+        address = platform.namespace.resolve("wrong")
+        with pytest.raises(PluginError, match=r"plugin 'faulty', hook wrong\(x=3\): raised Zero"):
+            platform.machine.call(address, (3,))
