@@ -32,6 +32,7 @@ from theseus_kit.image.mapping import MappedSegments
 from theseus_kit.image.relative_relocation import RelativeRelocator
 from theseus_kit.image.relocation import STATIC_TLS_TYPES, Definition, Relocator
 from theseus_kit.image.symbols import ElfSymbol
+from theseus_kit.machine.protocol import Ability
 from theseus_kit.values.tls import TlsTemplate
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Loader:
             mapping = MappedSegments(elf, self._machine, self._hooks)
             undo.callback(mapping.unmap)
             image = Image(elf, mapping, self._machine)
+            self._rewrite_system_calls(elf, mapping)
         self._mappings[image] = mapping
         undo.callback(self._forget, image)
         relocator = self._relocate(elf, image, mapping, bind, undo)
@@ -103,6 +105,14 @@ class Loader:
             mapping.unmap()
             self._forget(image)
 
+    def _rewrite_system_calls(self, elf: ElfFile, mapping: MappedSegments) -> None:
+        rewrite = self._machine.rewrite_system_calls
+        if rewrite is not None:
+            # Imported here: few machines need it.
+            from theseus_kit.image.system_call_sites import find_system_call_sites
+
+            rewrite(mapping.bias + site.address for site in find_system_call_sites(elf))
+
     def _relocate(
         self,
         elf: ElfFile,
@@ -127,6 +137,12 @@ class Loader:
         static = image.dynamic.uses_static_tls or any(
             relocation.type in STATIC_TLS_TYPES for relocation in relocator.thread_local
         )
+        if static and Ability.THREAD_POINTER not in self._machine.abilities:
+            elf.fail(
+                "has thread-local variables at fixed offsets from the thread pointer, of which "
+                f"the machine {self._machine.name!r} gives guest threads none: choose another "
+                "machine"
+            )
         self._add_tls_module(elf, image, mapping, static, undo)
         if relocator.thread_local:
             try:

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 def machine_names() -> tuple[str, ...]:
     """The names :func:`create_machine` knows."""
-    return ("emulated",)
+    return ("emulated", "native")
 
 
 def machine_options(name: str) -> type[Any]:
     """The frozen dataclass of a machine's options. Raises UsageError for an unknown name."""
     _require_known(name)
+    if name == "native":
+        from theseus_kit.machine.native.options import NativeOptions
+
+        return NativeOptions
     from theseus_kit.machine.emulated.options import EmulatedOptions
 
     return EmulatedOptions
@@ -36,6 +40,10 @@ def create_machine(name: str, options: Mapping[str, object] | None = None) -> Ma
             raise UsageError(
                 f"machine {name!r} has no option {option!r}: it has {', '.join(known)}"
             )
+    if name == "native":
+        from theseus_kit.machine.native import NativeMachine
+
+        return NativeMachine(chosen(**(options or {})))
     from theseus_kit.machine.emulated import EmulatedMachine
 
     return EmulatedMachine(chosen(**(options or {})))

@@ -10,7 +10,7 @@ guest can be read in place (through :attr:`Memory.view`). The reverse does not h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Protocol, TypeAlias
 
@@ -144,6 +144,12 @@ class Machine(Protocol):
 
     def set_handlers(self, exception: ExceptionCallback, system_call: SystemCallCallback) -> None:
         """Say what answers CPU exceptions and ``syscall`` instructions. Called once."""
+        ...
+
+    @property
+    def rewrite_system_calls(self) -> Callable[[Iterable[int]], None] | None:
+        """What must be told the address of every ``syscall`` instruction of an image before the
+        image runs, on a machine that cannot catch them by itself; None on one that can."""
         ...
 
     def export(

@@ -45,6 +45,7 @@ _RSP = 8 * Registers.NAMES.index("rsp")
 _DOUBLE = Struct("<d")
 _WORD = Struct("<Q")
 _CALLABLE_KINDS = frozenset((layout.KIND_REENTERING, layout.KIND_EXCEPTION))
+_SYSCALL, _INT3_NOP = b"\x0f\x05", b"\xcc\x90"
 _SYSTEM_CALLS = ("auto", "dispatch", "rewrite")
 
 
@@ -79,7 +80,8 @@ class NativeMachine:
         self._system_call: SystemCallCallback = _no_system_call
         self._context.set_callback(layout.CONTEXT_ON_EXCEPTION, self._on_exception)
         self._context.set_callback(layout.CONTEXT_ON_SYSTEM_CALL, self._system_call)
-        self._patched: set[int] = set()
+        self._rewritten: set[int] = set()
+        """Where rip is after the int3 that stands for a ``syscall``."""
         self._thread: NativeThread | None = None
         self._frame_thread: NativeThread | None = None
         """The guest thread of the innermost call; None for a prepared one."""
@@ -121,15 +123,15 @@ class NativeMachine:
         return self._features
 
     @property
-    def rewrites_system_calls(self) -> bool:
-        return not self._dispatches
+    def rewrite_system_calls(self) -> Callable[[Iterable[int]], None] | None:
+        return None if self._dispatches else self._rewrite_system_calls
 
-    def rewrite_system_calls(self, addresses: Iterable[int]) -> None:
+    def _rewrite_system_calls(self, addresses: Iterable[int]) -> None:
         for address in addresses:
-            if bytes(self._view[address : address + 2]) != b"\x0f\x05":
+            if bytes(self._view[address : address + 2]) != _SYSCALL:
                 raise MachineError(f"no syscall instruction at {address:#x}")
-            self._view[address : address + 2] = b"\xcc\x90"  # int3; nop
-            self._patched.add(address + 1)
+            self._memory.patch(address, _INT3_NOP)
+            self._rewritten.add(address + 1)
 
     @property
     def can_call(self) -> bool:
@@ -317,7 +319,7 @@ class NativeMachine:
         view = self._view
         registers = Registers.from_buffer_copy(view[frame : frame + _REGISTERS_SIZE])
         found = read_exception(view, ucontext, registers, self._memory.is_mapped)
-        if found.vector == VECTOR_BREAKPOINT and registers.rip in self._patched:
+        if found.vector == VECTOR_BREAKPOINT and registers.rip in self._rewritten:
             self._answer_rewritten(frame, registers)
         elif self._exception is None:
             raise GuestKilled(KilledByException(found.vector), found)

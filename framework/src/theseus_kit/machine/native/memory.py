@@ -147,6 +147,15 @@ class NativeMemory:
         self._check(address, size, _READ | _WRITE)
         self._view[address : address + size] = data
 
+    def patch(self, address: int, code: bytes) -> None:
+        """Write into mapped pages whatever their protection, which stays."""
+        end = address + len(code)
+        for page in range(page_floor(address), page_ceil(end), PAGE_SIZE):
+            system.protect(page, PAGE_SIZE, system.PROT_READ_WRITE)
+        self._view[address:end] = code
+        for page in range(page_floor(address), page_ceil(end), PAGE_SIZE):
+            system.protect(page, PAGE_SIZE, self._table.get(page))
+
     def read_string(self, address: int, limit: int = 1 << 20) -> bytes:
         pieces = []
         position, end = address, address + limit
