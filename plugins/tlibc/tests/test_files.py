@@ -177,3 +177,19 @@ def test_files_left_open_are_closed_with_the_platform(c, data):
     c.platform.close()
 
     assert len(list(DESCRIPTORS.iterdir())) <= before
+
+
+def test_directories_and_names_come_and_go(c, data):
+    folder, file, moved = (c.string(b"/data/" + name) for name in (b"d", b"d/f", b"d/g"))
+
+    assert c.mkdir(folder, 0o755) == 0
+    assert (data / "d").is_dir()
+    c.close(opened(c, b"/data/d/f", O_WRONLY | O_CREAT))
+    assert c.rename(file, moved) == 0
+    assert [entry.name for entry in (data / "d").iterdir()] == ["g"]
+    assert c.syscall_(84, folder) == -errno.ENOTEMPTY
+    assert c.syscall_(84, moved) == -errno.ENOTDIR
+    assert c.syscall_(87, folder) == -errno.EISDIR
+    assert c.unlink(moved) == 0
+    assert c.rmdir(folder) == 0
+    assert list(data.iterdir()) == []

@@ -94,6 +94,20 @@ class Fcntl(Header):
     def lstat(self, pathname: int, statbuf: int) -> int:
         return self._stat(pathname, statbuf, follow=False)
 
+    @c_function("int mkdir(const char *pathname, mode_t mode)", system_call=83, on_error=MINUS_ONE)
+    def mkdir(self, pathname: int, mode: int) -> int:
+        path = self.library.path(pathname)
+        self.library.hooks.path_create_directory(path=path, permissions=mode & 0o7777)
+        return 0
+
+    @c_function(
+        "int rename(const char *oldpath, const char *newpath)", system_call=82, on_error=MINUS_ONE
+    )
+    def rename(self, oldpath: int, newpath: int) -> int:
+        source, target = self.library.path(oldpath), self.library.path(newpath)
+        self.library.hooks.path_rename(source=source, target=target)
+        return 0
+
     @c_function("int __fxstat64(int ver, int fd, struct stat *statbuf)", on_error=MINUS_ONE)
     def fxstat64(self, ver: int, fd: int, statbuf: int) -> int:
         return self.fstat(fd, statbuf)

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.values.memory import PAGE_SIZE, Protection
+from theseus_kit.values.paths import FileKind
 from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function
 from theseus_kit_tlibc.files import OPEN_MAX
 
@@ -156,7 +157,20 @@ class Unistd(Header):
 
     @c_function("int unlink(const char *pathname)", system_call=87, on_error=MINUS_ONE)
     def unlink(self, pathname: int) -> int:
-        self.library.hooks.path_remove(path=self.library.path(pathname))
+        path = self.library.path(pathname)
+        status = self.library.hooks.path_status(path=path, follow=False)
+        if status.kind is FileKind.DIRECTORY:
+            raise PlatformError(f"{path}: is a directory", errno.EISDIR)
+        self.library.hooks.path_remove(path=path)
+        return 0
+
+    @c_function("int rmdir(const char *pathname)", system_call=84, on_error=MINUS_ONE)
+    def rmdir(self, pathname: int) -> int:
+        path = self.library.path(pathname)
+        status = self.library.hooks.path_status(path=path, follow=False)
+        if status.kind is not FileKind.DIRECTORY:
+            raise PlatformError(f"{path}: is no directory", errno.ENOTDIR)
+        self.library.hooks.path_remove(path=path)
         return 0
 
     @c_function("char *getcwd(char *buf, size_t size)", on_error=MINUS_ONE)
@@ -175,12 +189,21 @@ class Unistd(Header):
     def gettid(self) -> int:
         return self.library.task.id
 
-    @c_function("uid_t getuid(void)", system_call=102, aliases=("geteuid",))
+    @c_function("uid_t getuid(void)", system_call=102)
     def getuid(self) -> int:
+        """The platform has one user, who owns it."""
         return 0
 
-    @c_function("gid_t getgid(void)", system_call=104, aliases=("getegid",))
+    @c_function("uid_t geteuid(void)", system_call=107)
+    def geteuid(self) -> int:
+        return 0
+
+    @c_function("gid_t getgid(void)", system_call=104)
     def getgid(self) -> int:
+        return 0
+
+    @c_function("gid_t getegid(void)", system_call=108)
+    def getegid(self) -> int:
         return 0
 
     @c_function("int getpagesize(void)")
