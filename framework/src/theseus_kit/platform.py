@@ -119,7 +119,9 @@ class Platform:
 
     def backtrace(self) -> tuple[BacktraceEntry, ...]:
         """Where the guest is, innermost frame first, at any moment Python holds control."""
-        return capture_backtrace(self.hooks, self.tasks, self.machine.registers(), is_exact=False)
+        return capture_backtrace(
+            self.hooks, self.tasks, self.machine.registers(), self.machine.registers_are_exact
+        )
 
     def interrupt(self) -> None:
         """Stop the guest code that is running: its caller gets GuestInterrupted."""

@@ -85,12 +85,15 @@ def test_registers_inside_an_export_are_those_of_its_caller(guest) -> None:
     found = []
     for reenters in (False, True):
         export = guest.machine.export(
-            lambda: found.append(guest.machine.registers()), 0, reenters=reenters
+            lambda: found.extend((guest.machine.registers_are_exact, guest.machine.registers())),
+            0,
+            reenters=reenters,
         )
         # push rbp; mov rbp, rsp; mov rdi, 7; call rsi; pop rbp; ret
         code = guest.code("55 4889e5 48c7c707000000 ffd6 5d c3")
         guest.machine.call(code, (0, export))
         registers = found.pop()
+        assert not found.pop()
         assert registers.rip == code + 13
         assert registers.rdi == 7
         assert registers.rsp == registers.rbp == guest.thread.top - 16

@@ -281,6 +281,7 @@ def test_registers_inside_a_handler_are_those_at_the_exception(guest, code) -> N
 
     def handler(context: ExceptionContext) -> None:
         at_first = bytes(guest.machine.registers())
+        assert guest.machine.registers_are_exact
         guest.machine.call(empty)
         found.append((bytes(context.registers), at_first, bytes(guest.machine.registers())))
         context.registers.rip = leave

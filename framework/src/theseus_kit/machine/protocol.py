@@ -218,6 +218,12 @@ class Machine(Protocol):
         """
         ...
 
+    @property
+    def registers_are_exact(self) -> bool:
+        """The rip of :meth:`registers` is the very instruction the guest stopped at, as at an
+        exception, and not the address after a call or a system call."""
+        ...
+
     def interrupt(self) -> None:
         """Make the running :meth:`call` raise GuestInterrupted. From any host thread."""
         ...

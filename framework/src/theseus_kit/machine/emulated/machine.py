@@ -17,7 +17,7 @@ from theseus_kit.machine.emulated.internals import find_internals
 from theseus_kit.machine.emulated.library import Library
 from theseus_kit.machine.emulated.memory import EmulatedMemory
 from theseus_kit.machine.emulated.options import EmulatedOptions
-from theseus_kit.machine.emulated.run_loop import GUEST, IDLE, RunLoop
+from theseus_kit.machine.emulated.run_loop import EXCEPTION, GUEST, IDLE, RunLoop
 from theseus_kit.machine.emulated.territory import OWN_SIZE, Territory
 from theseus_kit.machine.emulated.thread import EmulatedThread
 from theseus_kit.machine.emulated.translation import Translation
@@ -229,6 +229,10 @@ class EmulatedMachine:
 
     def registers(self) -> Registers:
         return self._loop.registers()
+
+    @property
+    def registers_are_exact(self) -> bool:
+        return self._loop.place == EXCEPTION
 
     def interrupt(self) -> None:
         if self._loop.place != IDLE:

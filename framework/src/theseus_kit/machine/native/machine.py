@@ -300,6 +300,12 @@ class NativeMachine:
             return Registers()
         return Registers.from_buffer_copy(self._view[frame : frame + _REGISTERS_SIZE])
 
+    @property
+    def registers_are_exact(self) -> bool:
+        frame = self._words[FRAME]
+        kinds = (layout.KIND_EXCEPTION, layout.KIND_TICK)
+        return bool(frame) and self._word(frame + layout.FRAME_KIND) in kinds
+
     def interrupt(self) -> None:
         if self._closed or not self._words[HOST_STACK]:
             return
