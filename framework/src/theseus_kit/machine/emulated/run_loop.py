@@ -125,6 +125,7 @@ class RunLoop:
             self._cpu.stops.clear()
             return self._call(address, arguments, float_arguments, stack_pointer)
         cpu = self._cpu
+        _leave_room_for_callbacks(4)  # saving goes through ctypes, which hides a RecursionError
         state = cpu.save()
         try:
             result = self._call(address, arguments, float_arguments, stack_pointer)
