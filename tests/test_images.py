@@ -122,10 +122,14 @@ def test_a_wild_store_kills_the_guest_with_the_address_and_a_backtrace(
 
 def test_a_guest_that_aborts_is_killed_and_python_lives(fresh: Platform, tmp_path: Path) -> None:
     image = fresh.load(
-        compile_image(tmp_path, "#include <stdlib.h>\nvoid give_up(void) { abort(); }")
+        compile_image(
+            tmp_path, "#include <stdlib.h>\nint give_up(int now) { if (now) abort(); return 1; }"
+        )
     )
-    with pytest.raises(GuestKilled, match="abort"):
-        image.call("give_up")
+    assert image.call("give_up", 0) == 1
+    with pytest.raises(GuestKilled, match="abort") as raised:
+        image.call("give_up", 1)
+    assert next(s.name for entry in raised.value.backtrace for s in entry.symbols) == "give_up"
 
 
 MISSING = "int nobody_provides_this(int); int ask(void) { return nobody_provides_this(1); }"

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from theseus_kit.dispatch.exceptions import capture_backtrace
 from theseus_kit.dispatch.prototype import Argument, CType, Prototype, parse_prototype
 from theseus_kit.errors import GuestKilled, PlatformError, PluginError, TheseusKitError
 from theseus_kit.values.exceptions import Panicked
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from theseus_kit.machine.protocol import HostFunction, Machine
     from theseus_kit.task import Tasks
+    from theseus_kit.values.symbols import BacktraceEntry
 
 MASK = (1 << 64) - 1
 _REGISTER_ARGUMENTS = 6
@@ -142,22 +144,34 @@ def provider_of(function: CFunction) -> str:
 class Failure:
     """Answers what a body raised; the cold half of every trampoline."""
 
-    __slots__ = ("_answer", "_function", "_plugin", "_prototype")
+    __slots__ = ("_answer", "_backtrace", "_function", "_plugin", "_prototype")
 
     def __init__(
-        self, plugin: str, function: CFunction, prototype: Prototype, answer: ErrorAnswer
+        self,
+        plugin: str,
+        function: CFunction,
+        prototype: Prototype,
+        answer: ErrorAnswer,
+        backtrace: Callable[[], tuple[BacktraceEntry, ...]] = tuple,
     ) -> None:
         self._plugin = plugin
         self._function = function
         self._prototype = prototype
         self._answer = answer
+        self._backtrace = backtrace
 
     def __call__(self, error: Exception, words: tuple[int, ...]) -> int:
-        if isinstance(error, PlatformError):
-            return self._answer(error)
-        if isinstance(error, TheseusKitError):
-            raise error
-        raise self._blame(error, words) from error
+        try:
+            if isinstance(error, PlatformError):
+                return self._answer(error)
+            if isinstance(error, TheseusKitError):
+                raise error
+            raise self._blame(error, words) from error
+        except GuestKilled as killed:
+            # The guest's frames are dropped on the way out: this is the last look at them.
+            if not killed.backtrace:
+                killed.backtrace = self._backtrace()
+            raise
 
     def _blame(self, error: Exception, words: tuple[int, ...]) -> PluginError:
         traceback = error.__traceback__
@@ -232,8 +246,16 @@ class CCalls:
         except TheseusKitError as error:
             raise PluginError(plugin, function.name, str(error)) from error
         maker, arity = trampoline_maker(shape_of(prototype))
-        failure = Failure(plugin, function, prototype, self._answer(function))
         machine = self._machine
+        failure = Failure(
+            plugin,
+            function,
+            prototype,
+            self._answer(function),
+            lambda: capture_backtrace(
+                self._hooks, self._tasks, machine.registers(), machine.registers_are_exact
+            ),
+        )
         return maker(
             function.body, failure, machine.float_argument, machine.set_float_result
         ), arity
