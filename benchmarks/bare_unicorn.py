@@ -12,12 +12,14 @@ from __future__ import annotations
 import ctypes
 import mmap
 import struct
-import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import unicorn
+from machine_code import HALT, OUT_LOOP, code_of
 from page_tables import PageTables
+from rounds import PROCESSOR
 from unicorn import x86_const as x86
 
 from theseus_kit import Platform
@@ -26,13 +28,6 @@ from theseus_kit.machine.emulated.internals import find_internals
 from theseus_kit.machine.emulated.library import HOOK_INSN, INS_OUT, Library
 from theseus_kit.values.memory import PAGE_SIZE, Protection
 
-_HLT = b"\xf4"
-_OUT_LOOP = bytes.fromhex(
-    "ee"  # again: out dx, al
-    "ffcf"  # dec edi
-    "75fb"  # jnz again
-    "f4"  # hlt
-)
 _STOP_OFFSET = 16
 """Not the page's first byte: Unicorn's empty block for the address to stop at would seem to begin
 on the page before."""
@@ -62,8 +57,9 @@ class BareUnicorn:
         self._library = Library()
         self._handle: ctypes.c_void_p = self.engine._uch
         self._page = mmap.mmap(-1, PAGE_SIZE)
-        self._page[_STOP_OFFSET : _STOP_OFFSET + 1] = _HLT
-        self._page[_LOOP_OFFSET : _LOOP_OFFSET + len(_OUT_LOOP)] = _OUT_LOOP
+        for offset, listing in ((_STOP_OFFSET, HALT), (_LOOP_OFFSET, OUT_LOOP)):
+            code = code_of(listing)
+            self._page[offset : offset + len(code)] = code
         page = ctypes.addressof(ctypes.c_char.from_buffer(self._page))
         self._stop, self._loop = page + _STOP_OFFSET, page + _LOOP_OFFSET
         self._tables = PageTables(0, _TABLES_SIZE)
@@ -124,28 +120,24 @@ class BareUnicorn:
         registers = (x86.UC_X86_REG_RDI, x86.UC_X86_REG_RSI, x86.UC_X86_REG_RDX)
         for register, argument in zip(registers, arguments, strict=False):
             engine.reg_write(register, argument)
-        start = time.perf_counter()
+        start = PROCESSOR()
         engine.emu_start(entry, self._stop)
-        seconds = time.perf_counter() - start
+        seconds = PROCESSOR() - start
         return int(engine.reg_read(x86.UC_X86_REG_RAX)), seconds
 
     def enter_and_leave(self, times: int) -> float:
         """Seconds for starting the engine at a ``hlt``, by raw calls: the floor of any call."""
         start_engine, handle, stop = self._library.emu_start, self._handle, self._stop
-        start = time.perf_counter()
+        start = PROCESSOR()
         for _ in range(times):
             start_engine(handle, stop, 0, 0, 0)
-        return (time.perf_counter() - start) / times
+        return (PROCESSOR() - start) / times
 
-    def hook_out(self) -> None:
-        """Answer ``out`` with a Python function that does nothing, by a raw ctypes callback.
+    def hook_out(self, answer: Callable[[int, int, int, int, int], None]) -> None:
+        """Answer ``out`` with a Python function, by a raw ctypes callback.
 
         Without the Python package around it, which would add its own wrapper to each call.
         """
-
-        def answer(engine: int, port: int, size: int, value: int, data: int) -> None:
-            pass
-
         self._answer = OutCallback(answer)
         handle = ctypes.c_size_t()
         error = self._library.hook_add(
@@ -162,7 +154,9 @@ class BareUnicorn:
     def out_round_trips(self, times: int) -> None:
         """Go from guest code to the hooked function and back, so many times, in guest code."""
         self.engine.reg_write(x86.UC_X86_REG_RDI, times)
-        self._library.emu_start(self._handle, self._loop, 0, 0, 0)
+        error = self._library.emu_start(self._handle, self._loop, 0, 0, 0)
+        if error:
+            raise RuntimeError(f"Unicorn stopped with error {error}")
 
     def close(self) -> None:
         """Let the engine go before the memory it was given."""

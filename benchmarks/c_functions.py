@@ -13,6 +13,7 @@ from functools import partial
 from bare_unicorn import BareUnicorn
 from contenders import Contenders
 from figures import Figure
+from machine_code import CALL_LOOP, code_of
 from rounds import Contestant, interleave, looped
 
 from theseus_kit import Machine, Plugin, PluginDescription, hookimpl
@@ -20,22 +21,6 @@ from theseus_kit.values.linkage import CFunction
 
 _CALLS = 4000
 _ROUNDS = 15
-
-_CALL_LOOP = (
-    "53"  # push rbx
-    "41 54"  # push r12
-    "50"  # push rax                 the stack is 16-aligned at the call
-    "48 89 fb"  # mov rbx, rdi
-    "49 89 f4"  # mov r12, rsi
-    "bf 01 00 00 00"  # again: mov edi, 1
-    "be 02 00 00 00"  # mov esi, 2
-    "ba 03 00 00 00"  # mov edx, 3
-    "41 ff d4"  # call r12
-    "48 ff cb"  # dec rbx
-    "75 e9"  # jnz again
-    "58 41 5c 5b c3"  # pop rax; pop r12; pop rbx; ret
-)
-"""void loop(unsigned long times, void (*function)(int, int, int))"""
 
 
 class EmptyFunctions(Plugin):
@@ -69,7 +54,7 @@ def _call_loop(machine: Machine, loop: int, function: int, times: int) -> None:
 def measure(contenders: Contenders) -> list[Figure]:
     platform = contenders.platform
     machine = platform.machine
-    loop = machine.place_code(bytes.fromhex(_CALL_LOOP), "benchmark loop")
+    loop = machine.place_code(code_of(CALL_LOOP), "benchmark loop")
     contestants: dict[str, Contestant] = {}
     for name in NAMES:
         address = platform.namespace.resolve(name)
@@ -80,7 +65,7 @@ def measure(contenders: Contenders) -> list[Figure]:
     if contenders.machine == "emulated":
         peer = "bare out hook"
         bare = BareUnicorn()
-        bare.hook_out()
+        bare.hook_out(lambda engine, port, size, value, data: None)
         contestants[peer] = looped(bare.out_round_trips, _CALLS)
     medians = interleave(contestants, _ROUNDS)
     floor = medians.pop(peer, None)

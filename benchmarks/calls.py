@@ -110,7 +110,7 @@ def _traps(pair: _Pair) -> list[Figure]:
             _ROUNDS,
         )
         figures += [
-            Figure(f"trap caught, {kind}: {title}", found[kind], NATIVE, found[NATIVE])
+            Figure(f"trap, {kind} call: {title}", found[kind], NATIVE, found[NATIVE])
             for kind in ("prepared", "ordinary")
         ]
     return figures

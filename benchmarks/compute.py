@@ -27,7 +27,7 @@ _RED_ZONE = 128
 _TLB_DOUBLINGS = 3
 """Times that a bare engine's TLB may double, from 256 entries, before it is timed."""
 
-STOCK, TUNED, NATIVE = "bare Unicorn", "bare Unicorn, same internal field", "wasmtime-py"
+STOCK, TUNED, NATIVE = "bare Unicorn", "the same, internal field set", "wasmtime-py"
 
 
 def measure(contenders: Contenders) -> list[Figure]:

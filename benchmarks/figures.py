@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-_NARROWEST = 118
+_NARROWEST = 124
 """Columns that the table needs where the output is no terminal and so has no width."""
 
 _STEPS = {"s": (("s", 1.0), ("ms", 1e3), ("µs", 1e6)), "B": (("MB", 1e-6),)}
@@ -25,9 +25,6 @@ class Bound:
     most: float
     least: float = 0.0
     absolute: bool = False
-
-    def __str__(self) -> str:
-        return self.text("s")
 
     def text(self, unit: str) -> str:
         """As the table shows it; ``unit`` is that of the figure."""

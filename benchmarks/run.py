@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform as host
+import statistics
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -36,9 +37,10 @@ MEASUREMENTS: dict[str, Callable[[Contenders], list[Figure]]] = {
     "c-functions": c_functions.measure,
     "calls": calls.measure,
     "compilation": compilation.measure,
-    "process": whole_process.measure,
 }
-MEMORY_MAPPING = "memory-mapping"
+"""What is measured on a platform; the rest makes its own processes, or needs no machine."""
+_MAPPING_ROUNDS = 3
+PROCESS, MEMORY_MAPPING = "process", "memory-mapping"
 
 
 def main() -> None:
@@ -48,6 +50,8 @@ def main() -> None:
         print(f"measuring {name} …", file=sys.stderr)
         if name == MEMORY_MAPPING:
             found = _memory_mapping()
+        elif name == PROCESS:
+            found = whole_process.measure(arguments.machine)
         else:
             with assemble([*BUNDLED, c_functions.EmptyFunctions], arguments.machine) as platform:
                 found = MEASUREMENTS[name](Contenders(platform))
@@ -64,7 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Measure theseus-kit against floors and peers in the same run."
     )
-    names = [*MEASUREMENTS, MEMORY_MAPPING]
+    names = [*MEASUREMENTS, PROCESS, MEMORY_MAPPING]
     parser.add_argument("--machine", choices=machine_names(), default="emulated")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -74,13 +78,17 @@ def _arguments() -> argparse.Namespace:
 def _memory_mapping() -> list[Figure]:
     """What hooks cost among most regions, against the same among fewest: the growth."""
     few, many = memory_mapping.COUNTS[0], memory_mapping.COUNTS[-1]
-    before, after = memory_mapping.measure(few), memory_mapping.measure(many)
-    return [
-        Figure(
-            f"{name}, {many:,} regions", after[name] / 1e6, f"{few:,} regions", before[name] / 1e6
-        )
-        for name in before
+    rounds = [
+        (memory_mapping.measure(few), memory_mapping.measure(many)) for _ in range(_MAPPING_ROUNDS)
     ]
+    figures = []
+    for name in rounds[0][0]:
+        before, after = (
+            statistics.median(found[name] for found in side) / 1e6
+            for side in zip(*rounds, strict=True)
+        )
+        figures.append(Figure(f"{name}, {many:,} regions", after, f"{few:,} regions", before))
+    return figures
 
 
 def _circumstances(machine: str) -> dict[str, Any]:

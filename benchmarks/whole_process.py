@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import wasmtime
-from contenders import Contenders
 from figures import Figure
 from rounds import interleave
 
@@ -70,9 +69,9 @@ class Usage(NamedTuple):
     resident: int
 
 
-def measure(contenders: Contenders) -> list[Figure]:
+def measure(machine: str) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="theseus-kit-benchmark-") as folder:
-        commands = _commands(Path(folder), contenders.machine)
+        commands = _commands(Path(folder), machine)
         environment = _environment(Path(folder))
         usages: dict[str, list[Usage]] = {name: [] for name in commands}
 
