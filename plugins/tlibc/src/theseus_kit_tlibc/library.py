@@ -28,8 +28,10 @@ class Options:
 
     environment: str = option(
         "",
-        help="the guest's environment, comma-separated: NAME=VALUE sets, NAME passes the host's on",
+        help="the guest's environment, comma-separated: NAME=VALUE sets, NAME passes the host's "
+        "on, * all of the host's",
     )
+    directory: str = option("/", help="the guest's working directory, an absolute path")
     seed: int | None = option(
         None, help="seed of getrandom(), for runs that repeat; without one the host's randomness"
     )
@@ -68,7 +70,9 @@ class Library:
         chosen: dict[bytes, bytes] = {}
         for entry in filter(None, self.options.environment.split(",")):
             name, sets, value = entry.strip().partition("=")
-            if sets:
+            if name == "*" and not sets:
+                chosen.update(os.environb)
+            elif sets:
                 chosen[os.fsencode(name)] = os.fsencode(value)
             elif name in os.environ:
                 chosen[os.fsencode(name)] = os.fsencode(os.environ[name])
@@ -90,11 +94,11 @@ class Library:
         return address
 
     def path(self, pathname: int) -> PlatformPath:
-        """The path a C string names, from the root where it is relative."""
+        """The path a C string names, from the working directory where it is relative."""
         text = self.memory.read_string(pathname).decode("utf-8", "surrogateescape")
         if not text:
             raise PlatformError("an empty path", errno.ENOENT)
-        path: PlatformPath = self.hooks.path_parse(text="/").join(text)
+        path: PlatformPath = self.hooks.path_parse(text=self.options.directory).join(text)
         return path
 
     def map_pages(self, size: int, label: str) -> int:

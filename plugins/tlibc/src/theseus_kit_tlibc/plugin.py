@@ -15,6 +15,7 @@ from theseus_kit_tlibc.library import Library, Options
 from theseus_kit_tlibc.link import Link
 from theseus_kit_tlibc.math import Math
 from theseus_kit_tlibc.pthread import Pthread
+from theseus_kit_tlibc.pwd import Pwd
 from theseus_kit_tlibc.sched import Sched
 from theseus_kit_tlibc.signal import Signal
 from theseus_kit_tlibc.stdio import Stdio
@@ -58,7 +59,7 @@ class CLibraryPlugin(Plugin):
             *(String(library), self._stdlib, Stdio(library), self._errno, Assert(library)),
             *(Time(library), Unistd(library), Fcntl(library), SysMman(library), self._signal),
             *(Sched(library), Pthread(library), self._random, SysAuxv(library), self._link),
-            *(Syscall(library), Math(library)),
+            *(Syscall(library), Math(library), Pwd(library)),
         )
 
     @hookimpl

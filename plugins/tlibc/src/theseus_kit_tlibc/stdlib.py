@@ -5,11 +5,12 @@ The heap's workings are in :mod:`.heap`.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable
 from struct import pack
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
-from theseus_kit.errors import GuestKilled, InvalidParameterError, OutOfMemoryError
+from theseus_kit.errors import GuestKilled, InvalidParameterError, OutOfMemoryError, PlatformError
 from theseus_kit.values.exceptions import KillRequested, Panicked
 from theseus_kit.values.linkage import CFunction, CObject
 from theseus_kit_tlibc.declare import NULL, RESULT, Header, c_function
@@ -20,6 +21,7 @@ from theseus_kit_tlibc.listing import Listing
 if TYPE_CHECKING:
     from theseus_kit_tlibc.library import Library
 
+PATH_MAX = 4096
 _ENVIRONMENT_VARIABLES = ("environ", "__environ", "_environ")
 _SLOW_PATHS = ("__malloc_slow", "__free_slow", "__realloc_slow", "__calloc_slow")
 """What the machine code falls back on, in the order of the control block's words."""
@@ -141,6 +143,21 @@ class Stdlib(Header):
                 return 0
             address = self._environment[key] = self.library.heap.allocate(len(value) + 1)
             self.library.memory.write(address, value + b"\0")
+        return address
+
+    @c_function("char *realpath(const char *path, char *resolved_path)", on_error=NULL)
+    def realpath(self, path: int, resolved_path: int) -> int:
+        """Resolve within the namespace; into new memory where ``resolved_path`` is null.
+
+        Raises PlatformError (ENOENT, ENOTDIR, ELOOP, EACCES; ENAMETOOLONG beyond PATH_MAX).
+        """
+        given = self.library.path(path)
+        resolved = self.library.hooks.path_resolve(path=given, follow=True)
+        text = str(resolved).encode("utf-8", "surrogateescape") + b"\0"
+        if len(text) > PATH_MAX:
+            raise PlatformError(f"{resolved}: too long", errno.ENAMETOOLONG)
+        address = resolved_path or self.library.heap.allocate(len(text))
+        self.library.memory.write(address, text)
         return address
 
     @c_function("void abort(void)")

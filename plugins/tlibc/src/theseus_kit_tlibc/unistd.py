@@ -10,7 +10,7 @@ from typing import ClassVar
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.values.memory import PAGE_SIZE, Protection
 from theseus_kit.values.paths import FileKind
-from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function
+from theseus_kit_tlibc.declare import MINUS_ONE, NULL, Header, c_function
 from theseus_kit_tlibc.files import OPEN_MAX
 
 # bits/confname.h
@@ -173,12 +173,13 @@ class Unistd(Header):
         self.library.hooks.path_remove(path=path)
         return 0
 
-    @c_function("char *getcwd(char *buf, size_t size)", on_error=MINUS_ONE)
+    @c_function("char *getcwd(char *buf, size_t size)", on_error=NULL)
     def getcwd(self, buf: int, size: int) -> int:
-        """The working directory is always the namespace's root."""
-        if size < 2:
+        """The working directory is an option of the plugin, and stays what it is."""
+        text = os.fsencode(self.library.options.directory) + b"\0"
+        if size < len(text):
             raise PlatformError("getcwd: the buffer is too small", errno.ERANGE)
-        self.library.memory.write(buf, b"/\0")
+        self.library.memory.write(buf, text)
         return buf
 
     @c_function("pid_t getpid(void)", system_call=39)
