@@ -18,7 +18,14 @@ _COMMANDS = {
     "assemble": ("theseus_kit.cli.assemble", "assemble_command"),
     "needs": ("theseus_kit.cli.needs", "needs_command"),
     "plugins": ("theseus_kit.cli.plugins", "plugins_command"),
+    "python": ("theseus_kit.cli.python", "python_command"),
     "spec": ("theseus_kit.cli.spec", "spec_command"),
+}
+# What follows a module or a program to run belongs to it, whatever it looks like; and click must
+# not take python's -m for an option of its own.
+_SETTINGS = {
+    "assemble": {"allow_interspersed_args": False},
+    "python": {"allow_interspersed_args": False, "ignore_unknown_options": True},
 }
 EXIT_USAGE = 2
 EXIT_SOFTWARE = 70  # EX_SOFTWARE of sysexits(3)
@@ -69,9 +76,8 @@ def _application(named: list[str]) -> typer.Typer:
     app.callback()(_no_options)  # keeps a table of one command a table
     for name in [name for name in named if name in _COMMANDS] or _COMMANDS:
         module, function = _COMMANDS[name]
-        # What follows a module to run belongs to the module, whatever it looks like.
-        settings = {"allow_interspersed_args": False} if name == "assemble" else {}
-        app.command(name, context_settings=settings)(getattr(import_module(module), function))
+        command = getattr(import_module(module), function)
+        app.command(name, context_settings=_SETTINGS.get(name))(command)
     return app
 
 

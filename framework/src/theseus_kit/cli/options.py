@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -35,7 +36,19 @@ def parse_options(texts: list[str]) -> dict[str, dict[str, object]]:
     return options
 
 
-def assemble_platform(plugins: str, machine: str, options: list[str] | None) -> Platform:
-    """Assemble what the shared options say."""
+def assemble_platform(
+    plugins: str,
+    machine: str,
+    options: list[str] | None,
+    defaults: Mapping[str, Mapping[str, object]] | None = None,
+) -> Platform:
+    """Assemble what the shared options say.
+
+    ``defaults`` are options, by plugin, for those of these plugins that are assembled.
+    """
     names = [name.strip() for name in plugins.split(",") if name.strip()]
-    return assemble(names, machine=machine, options=parse_options(options or []))
+    chosen = parse_options(options or [])
+    for owner, values in (defaults or {}).items():
+        if owner in names:
+            chosen[owner] = {**values, **chosen.get(owner, {})}
+    return assemble(names, machine=machine, options=chosen)

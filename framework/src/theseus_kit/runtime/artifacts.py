@@ -204,7 +204,10 @@ def _text_error(message: str, name: str) -> str:
 def _host_package(wheel: Wheel) -> ModuleType:
     installed = find_wheel()
     if installed.package == wheel.package:
+        from ctypes import CDLL
+
         import wasmtime
 
-        return wasmtime
+        if isinstance(wasmtime._ffi.dll, CDLL):  # and no runtime that stands in for the package
+            return wasmtime
     return PrivatePackage("wasmtime", wheel.package).load()

@@ -37,6 +37,10 @@ class PrivatePackage:
         self._builtins = dict(vars(builtins))
         self._builtins["__import__"] = self._import
 
+    def owns(self, name: str) -> bool:
+        """Say whether a module's full name is the package's own or that of one inside it."""
+        return name == self.name or name.startswith(self._prefix)
+
     def load(self, name: str | None = None) -> ModuleType:
         """Return the package's root, or a module of it by its ordinary name.
 
@@ -96,7 +100,7 @@ class PrivatePackage:
             package: Any = (globals or {}).get("__package__")
             base = str(package).rsplit(".", level - 1)[0] if level > 1 else str(package)
             name = f"{base}.{name}" if name else base
-        if name == self.name or name.startswith(self._prefix):
+        if self.owns(name):
             module = self.load(name)
             if not fromlist:
                 return module if level else self.modules[self.name]

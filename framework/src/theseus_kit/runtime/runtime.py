@@ -17,6 +17,8 @@ from theseus_kit.runtime.prepared import Preparer
 from theseus_kit.runtime.wheel import find_wheel
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from theseus_kit.platform import Platform
 
 
@@ -63,6 +65,16 @@ class Runtime:
         Raises ModuleNotFoundError.
         """
         return self._package.load(name)
+
+    def standing_in(self) -> AbstractContextManager[None]:
+        """While the context is open, ``import wasmtime`` imports this runtime's API.
+
+        For programs that were written for the ordinary package. It concerns the whole process;
+        modules that imported the ordinary package before keep it. See :mod:`.substitution`.
+        """
+        from theseus_kit.runtime.substitution import standing_in
+
+        return standing_in(self._package)
 
     @property
     def engine(self) -> Any:
