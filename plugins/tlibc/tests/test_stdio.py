@@ -56,13 +56,14 @@ def test_integers_are_written_as_the_host_writes_them(
     assert result == buffer.raw[:size]
 
 
+@example(flags="0#", width="3", precision=".", conversion="f", value=0.0)
 @settings(max_examples=200)
 @given(
     flags=FLAGS,
     width=WIDTHS,
     precision=PRECISIONS,
     conversion=st.sampled_from("fFeEgG"),
-    value=st.floats(-1e20, 1e20),
+    value=st.floats(-1e20, 1e20) | st.sampled_from([float("inf"), float("-inf")]),
 )
 def test_doubles_are_written_as_the_host_writes_them(flags, width, precision, conversion, value):
     template = f"<%{flags}{width}{precision}{conversion}>".encode()

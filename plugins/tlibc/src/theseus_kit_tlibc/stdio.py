@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from theseus_kit_tlibc.variadic import Arguments
 
 _INT_MAX = (1 << 31) - 1
+_WORDS = (b"inf", b"nan", b"INF", b"NAN", b"(nil)")
+"""What a number may be written as that is not padded with zeros."""
+
 _DIRECTIVE = re.compile(
     rb"%(?P<flags>[-+ #0]*)(?P<width>\*|\d+)?(?:\.(?P<precision>\*|-?\d*))?"
     rb"(?P<length>hh|h|ll|l|j|z|t|q)?(?P<conversion>.)",
@@ -100,8 +103,8 @@ def formatted(template: bytes, arguments: Arguments, read_string: Callable[[int]
             raise PlatformError(f"conversion {match[0]!r} is not supported", errno.EINVAL)
         if b"-" in flags:
             return body.ljust(width or 0)
-        zeros = b"0" in flags and conversion not in b"cs"
-        if zeros and (precision is None or conversion in b"fFeEgG") and body[-1:].isalnum():
+        zeros = b"0" in flags and conversion not in b"cs" and not body.endswith(_WORDS)
+        if zeros and (precision is None or conversion in b"fFeEgG"):
             head = re.match(rb"[-+ ]?(?:0[xX])?", body)
             lead = head[0] if head else b""
             return lead + body[len(lead) :].rjust((width or 0) - len(lead), b"0")
