@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from theseus_kit.values.exceptions import ExceptionContext, KillReason
+    from theseus_kit.values.exceptions import ExceptionContext, KillReason, Registers
     from theseus_kit.values.symbols import BacktraceEntry
 
 
@@ -123,7 +123,9 @@ class GuestError(TheseusKitError):
 class GuestKilled(GuestError):
     """The guest was killed. Its platform is dead: guest frames were dropped, locks and all.
 
-    ``backtrace`` is what the platform's unwinder saw, innermost frame first.
+    ``backtrace`` is what the platform's unwinder saw, innermost frame first. ``registers`` are
+    those at the kill, which nothing else keeps: of the exception where there was one, else of the
+    guest's call of the C function that killed it; None if no guest code was running.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class GuestKilled(GuestError):
         super().__init__(f"guest killed: {reason if context is None else context}")
         self.reason = reason
         self.context = context
+        self.registers: Registers | None = None if context is None else context.registers
         self.backtrace = tuple(backtrace)
 
 

@@ -319,6 +319,15 @@ class ExceptionRegistration:
     def exception_set_kill_handler(self, task: Task, handler: KillHandler | None) -> None:
         """Set the task's kill handler, silently replacing an earlier one; None removes it."""
 
+    @optional
+    @hookspec(firstresult=True)
+    def exception_take_kill_handler(self, task: Task) -> KillHandler | None:
+        """Take the task's kill handler away and return it, None if it has none.
+
+        Asked when a task's own code gives up (a panic, abort()), so that the handler is told of
+        that too, before the task's frames are dropped.
+        """
+
     @hookspec(firstresult=True)
     def exception_dispatch(self, task: Task, context: ExceptionContext) -> ExceptionOutcome:
         """Answer a CPU exception: run the task's handlers in order, then resume or kill."""

@@ -8,7 +8,7 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from theseus_kit.dispatch.c_calls import CCalls, provider_of
-from theseus_kit.dispatch.exceptions import ExceptionDispatch, capture_backtrace
+from theseus_kit.dispatch.exceptions import ExceptionDispatch, capture_backtrace, tell_of_kill
 from theseus_kit.dispatch.system_calls import SystemCalls
 from theseus_kit.errors import MachineError
 from theseus_kit.image import Image, Namespace
@@ -49,7 +49,9 @@ class Platform:
             machine=machine, hooks=hooks, tasks=self.tasks, export_function=self._c_calls.export
         )
         self.services = Services(machine, hooks, self.tasks, self.namespace)
-        self.system_calls = SystemCalls()
+        self.system_calls = SystemCalls(
+            lambda killed: tell_of_kill(machine, hooks, self.tasks, killed)
+        )
         self._runtime: Runtime | None = None
         self._closed = False
 

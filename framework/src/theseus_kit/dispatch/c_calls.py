@@ -24,7 +24,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from theseus_kit.dispatch.exceptions import capture_backtrace
+from theseus_kit.dispatch.exceptions import tell_of_kill
 from theseus_kit.dispatch.prototype import Argument, CType, Prototype, parse_prototype
 from theseus_kit.errors import GuestKilled, PlatformError, PluginError, TheseusKitError
 from theseus_kit.values.exceptions import Panicked
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from theseus_kit.machine.protocol import HostFunction, Machine
     from theseus_kit.task import Tasks
-    from theseus_kit.values.symbols import BacktraceEntry
 
 MASK = (1 << 64) - 1
 _REGISTER_ARGUMENTS = 6
@@ -45,6 +44,9 @@ _SINGLE = struct.Struct("<f")
 
 ErrorAnswer = Callable[[PlatformError], int]
 """Turns a platform's no into a result; may raise."""
+
+KillListener = Callable[[GuestKilled], None]
+"""Told of a kill while the guest's frames still stand."""
 
 
 class Shape(NamedTuple):
@@ -144,7 +146,7 @@ def provider_of(function: CFunction) -> str:
 class Failure:
     """Answers what a body raised; the cold half of every trampoline."""
 
-    __slots__ = ("_answer", "_backtrace", "_function", "_plugin", "_prototype")
+    __slots__ = ("_answer", "_function", "_on_kill", "_plugin", "_prototype")
 
     def __init__(
         self,
@@ -152,13 +154,13 @@ class Failure:
         function: CFunction,
         prototype: Prototype,
         answer: ErrorAnswer,
-        backtrace: Callable[[], tuple[BacktraceEntry, ...]] = tuple,
+        on_kill: KillListener,
     ) -> None:
         self._plugin = plugin
         self._function = function
         self._prototype = prototype
         self._answer = answer
-        self._backtrace = backtrace
+        self._on_kill = on_kill
 
     def __call__(self, error: Exception, words: tuple[int, ...]) -> int:
         try:
@@ -169,8 +171,7 @@ class Failure:
             raise self._blame(error, words) from error
         except GuestKilled as killed:
             # The guest's frames are dropped on the way out: this is the last look at them.
-            if not killed.backtrace:
-                killed.backtrace = self._backtrace()
+            self._on_kill(killed)
             raise
 
     def _blame(self, error: Exception, words: tuple[int, ...]) -> PluginError:
@@ -246,15 +247,13 @@ class CCalls:
         except TheseusKitError as error:
             raise PluginError(plugin, function.name, str(error)) from error
         maker, arity = trampoline_maker(shape_of(prototype))
-        machine = self._machine
+        machine, hooks, tasks = self._machine, self._hooks, self._tasks
         failure = Failure(
             plugin,
             function,
             prototype,
             self._answer(function),
-            lambda: capture_backtrace(
-                self._hooks, self._tasks, machine.registers(), machine.registers_are_exact
-            ),
+            lambda killed: tell_of_kill(machine, hooks, tasks, killed),
         )
         return maker(
             function.body, failure, machine.float_argument, machine.set_float_result

@@ -1,4 +1,7 @@
-"""What happens on a CPU exception: the hook's answer, then resume, or kill with a backtrace."""
+"""What happens on a CPU exception: the hook's answer, then resume, or kill with a backtrace.
+
+And on the guest's other way to die, inside a C function that a plugin serves.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from theseus_kit.errors import GuestKilled, PluginError
-from theseus_kit.values.exceptions import ExceptionContext, Kill, Registers, Resume
+from theseus_kit.values.exceptions import ExceptionContext, Kill, Panicked, Registers, Resume
 
 if TYPE_CHECKING:
     from pluggy import HookRelay
 
+    from theseus_kit.machine.protocol import Machine
     from theseus_kit.task import Tasks
     from theseus_kit.values.symbols import BacktraceEntry
 
@@ -32,6 +36,24 @@ def capture_backtrace(
         BacktraceEntry(frame, tuple(hooks.symbolicate(address=frame.lookup_address)))
         for frame in islice(frames, BACKTRACE_LIMIT)
     )
+
+
+def tell_of_kill(machine: Machine, hooks: HookRelay, tasks: Tasks, killed: GuestKilled) -> None:
+    """Complete a kill that a C function or a system call asked for, at the innermost frame.
+
+    The error gets the registers and the backtrace. The task's kill handler is told of a panic,
+    as Theseus's panic_wrapper (kernel/panic_wrapper/src/lib.rs) does it: taken first, so told once.
+    """
+    if killed.registers is not None:  # an inner frame has seen to it
+        return
+    registers = killed.registers = machine.registers()
+    if not killed.backtrace:
+        killed.backtrace = capture_backtrace(hooks, tasks, registers, machine.registers_are_exact)
+    if isinstance(killed.reason, Panicked):
+        task = tasks.current
+        handler = hooks.exception_take_kill_handler(task=task)
+        if handler is not None:
+            handler(task, killed.reason)
 
 
 class ExceptionDispatch:

@@ -13,7 +13,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from theseus_kit.dispatch.c_calls import MASK, Failure, negative_errno, shape_of, trampoline_maker
+from theseus_kit.dispatch.c_calls import (
+    MASK,
+    Failure,
+    KillListener,
+    negative_errno,
+    shape_of,
+    trampoline_maker,
+)
 from theseus_kit.dispatch.prototype import parse_prototype
 from theseus_kit.errors import PluginError, TheseusKitError
 
@@ -25,9 +32,13 @@ _MOST_ARGUMENTS = 6
 
 
 class SystemCalls:
-    """The system calls of one platform; an instance is the machine's system call callback."""
+    """The system calls of one platform; an instance is the machine's system call callback.
 
-    def __init__(self) -> None:
+    ``on_kill`` is told of a call that kills the guest.
+    """
+
+    def __init__(self, on_kill: KillListener = lambda killed: None) -> None:
+        self._on_kill = on_kill
         self._table: dict[int, tuple[str, SystemCall]] = {}
         self._served: dict[int, tuple[Callable[..., int | None], int]] = {}
         self.unanswered: Counter[int] = Counter()
@@ -72,7 +83,7 @@ class SystemCalls:
         if len(prototype.arguments) > _MOST_ARGUMENTS:
             raise PluginError(plugin, call.name, "a system call has at most six arguments")
         maker, arity = trampoline_maker(shape_of(prototype))
-        failure = Failure(plugin, function, prototype, negative_errno)
+        failure = Failure(plugin, function, prototype, negative_errno, self._on_kill)
         served = (maker(function.body, failure, _no_floats, _no_floats), arity)
         self._served[number] = served
         return served

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from theseus_kit.task import Task
 
 VECTOR_DIVIDE_ERROR = 0x00
+VECTOR_DEBUG = 0x01
 VECTOR_BREAKPOINT = 0x03
 VECTOR_INVALID_OPCODE = 0x06
 VECTOR_DOUBLE_FAULT = 0x08
@@ -64,12 +65,17 @@ class Registers(ctypes.Structure):
 
 
 class ExceptionCategory(IntEnum):
-    """Theseus's four categories of exception a task may handle, with the POSIX signal of each."""
+    """What a task may handle, with the POSIX signal of each: Theseus's four, and one more.
+
+    Theseus answers debug and breakpoint exceptions by itself, so it has no category for them. C
+    programs handle them (SIGTRAP), which is what the last one is for.
+    """
 
     INVALID_ADDRESS = 0  # SIGSEGV
     ILLEGAL_INSTRUCTION = 1  # SIGILL
     BUS_ERROR = 2  # SIGBUS
     ARITHMETIC_ERROR = 3  # SIGFPE
+    BREAKPOINT = 4  # SIGTRAP
 
 
 _CATEGORIES = {
@@ -77,13 +83,14 @@ _CATEGORIES = {
     **dict.fromkeys((0x05, 0x0C, 0x0E), ExceptionCategory.INVALID_ADDRESS),
     **dict.fromkeys((0x06, 0x07, 0x08, 0x0A, 0x0D), ExceptionCategory.ILLEGAL_INSTRUCTION),
     **dict.fromkeys((0x0B, 0x11), ExceptionCategory.BUS_ERROR),
+    **dict.fromkeys((VECTOR_DEBUG, VECTOR_BREAKPOINT), ExceptionCategory.BREAKPOINT),
 }
 
 
 def category_of_vector(vector: int) -> ExceptionCategory | None:
-    """The category Theseus files a vector under, None for those it does not hand to tasks.
+    """The category a vector is filed under, None for those that no task may handle.
 
-    Source: Theseus ``kernel/exceptions_full``, ``kernel/signal_handler``.
+    Source: Theseus ``kernel/exceptions_full``, ``kernel/signal_handler``; but for BREAKPOINT.
     """
     return _CATEGORIES.get(vector)
 
