@@ -1,4 +1,4 @@
-"""Dispatch: who is asked about an exception, in which order, how often."""
+"""Dispatch as Theseus does it: who is asked about an exception, in which order, how often."""
 
 import logging
 
@@ -16,37 +16,13 @@ from theseus_kit.values.exceptions import (
     category_of_vector,
 )
 
+BRIEF_PAUSES = (0x01, 0x03)
 HANDLED = [vector for vector in range(32) if category_of_vector(vector) is not None]
 PAGE_FAULT = 0x0E
 
 
 def context_of(vector):
     return ExceptionContext(vector, Registers(rip=0x1234, rsp=0x1F00))
-
-
-class Recorder:
-    """Handlers that note each call in one common list."""
-
-    def __init__(self):
-        self.calls = []
-
-    def handler(self, answer):
-        def handle(context):
-            self.calls.append(("handler", context.vector))
-            return answer
-
-        return handle
-
-    def kill_handler(self, name="kill"):
-        def told(task, reason):
-            self.calls.append((name, reason.vector))
-
-        return told
-
-
-@pytest.fixture
-def recorder():
-    return Recorder()
 
 
 def register(hooks, task, vector, handler):
@@ -67,7 +43,8 @@ def test_a_handler_that_answers_true_resumes_the_task(hooks, task, recorder, vec
 @pytest.mark.parametrize("vector", HANDLED)
 def test_a_handler_that_answers_false_leads_to_the_default(hooks, task, recorder, vector):
     register(hooks, task, vector, recorder.handler(False))
-    assert dispatch(hooks, task, vector) == Kill(KilledByException(vector))
+    default = Resume() if vector in BRIEF_PAUSES else Kill(KilledByException(vector))
+    assert dispatch(hooks, task, vector) == default
 
 
 def test_a_handler_fires_once(hooks, task, recorder):
@@ -108,13 +85,24 @@ def test_another_tasks_handler_is_not_asked(hooks, task, other_task, recorder):
     assert recorder.calls == []
 
 
-@pytest.mark.parametrize("vector", [0x01, 0x03])
+@pytest.mark.parametrize("vector", BRIEF_PAUSES)
 def test_debug_and_breakpoint_just_return(hooks, task, recorder, vector):
     hooks.exception_set_kill_handler(task=task, handler=recorder.kill_handler())
     for category in ExceptionCategory:
-        hooks.exception_register(task=task, category=category, handler=recorder.handler(False))
+        if category is not ExceptionCategory.BREAKPOINT:
+            hooks.exception_register(task=task, category=category, handler=recorder.handler(False))
     assert dispatch(hooks, task, vector) == Resume()
     assert recorder.calls == []
+
+
+@pytest.mark.parametrize("vector", BRIEF_PAUSES)
+def test_a_breakpoint_handler_is_asked_once_and_the_kill_handler_never(
+    hooks, task, recorder, vector
+):
+    hooks.exception_set_kill_handler(task=task, handler=recorder.kill_handler())
+    register(hooks, task, vector, recorder.handler(True))
+    assert [dispatch(hooks, task, vector) for _ in range(2)] == [Resume()] * 2
+    assert recorder.calls == [("handler", vector)]
 
 
 @pytest.mark.parametrize("vector", [0x02, 0x12, 0x14, 0x1D, 0x1E])

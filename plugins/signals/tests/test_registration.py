@@ -1,4 +1,4 @@
-"""Slots: who may register, what a slot holds, when it is empty again."""
+"""Slots, alike in both providers: who may register, what a slot holds, when it is empty again."""
 
 import errno
 
@@ -19,38 +19,53 @@ def refuse(context):
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_a_taken_slot_refuses_and_keeps_the_old_handler(hooks, task, category):
-    hooks.exception_register(task=task, category=category, handler=accept)
+def test_a_taken_slot_refuses_and_keeps_the_old_handler(either, task, category):
+    either.exception_register(task=task, category=category, handler=accept)
     with pytest.raises(AlreadyRegisteredError, match=category.name) as caught:
-        hooks.exception_register(task=task, category=category, handler=refuse)
+        either.exception_register(task=task, category=category, handler=refuse)
     assert caught.value.errno == errno.EEXIST
-    assert hooks.exception_take(task=task, category=category) is accept
+    assert either.exception_take(task=task, category=category) is accept
 
 
-def test_the_slots_of_categories_and_tasks_are_apart(hooks, task, other_task):
+def test_the_slots_of_categories_and_tasks_are_apart(either, task, other_task):
     for owner in (task, other_task):
         for category in CATEGORIES:
-            hooks.exception_register(task=owner, category=category, handler=accept)
-    hooks.exception_take(task=task, category=ExceptionCategory.BUS_ERROR)
+            either.exception_register(task=owner, category=category, handler=accept)
+    either.exception_take(task=task, category=ExceptionCategory.BUS_ERROR)
     for owner in (task, other_task):
         for category in CATEGORIES:
-            taken = hooks.exception_take(task=owner, category=category)
+            taken = either.exception_take(task=owner, category=category)
             gone = (owner, category) == (task, ExceptionCategory.BUS_ERROR)
             assert taken is (None if gone else accept)
 
 
-def test_taking_empties_the_slot_for_the_next_handler(hooks, task):
+def test_taking_empties_the_slot_for_the_next_handler(either, task):
     category = ExceptionCategory.INVALID_ADDRESS
-    hooks.exception_register(task=task, category=category, handler=accept)
-    assert hooks.exception_take(task=task, category=category) is accept
-    assert hooks.exception_take(task=task, category=category) is None
-    hooks.exception_register(task=task, category=category, handler=refuse)
-    assert hooks.exception_take(task=task, category=category) is refuse
+    either.exception_register(task=task, category=category, handler=accept)
+    assert either.exception_take(task=task, category=category) is accept
+    assert either.exception_take(task=task, category=category) is None
+    either.exception_register(task=task, category=category, handler=refuse)
+    assert either.exception_take(task=task, category=category) is refuse
 
 
-def test_an_ended_tasks_handlers_are_forgotten(hooks, task):
+def test_an_ended_tasks_handlers_are_forgotten(either, task):
     for category in CATEGORIES:
-        hooks.exception_register(task=task, category=category, handler=accept)
-    hooks.task_ended(task=task)
+        either.exception_register(task=task, category=category, handler=accept)
+    either.task_ended(task=task)
     for category in CATEGORIES:
-        assert hooks.exception_take(task=task, category=category) is None
+        assert either.exception_take(task=task, category=category) is None
+
+
+def test_a_kill_handler_is_taken_once(either, task):
+    def told(task, reason):
+        raise AssertionError("nobody was killed")
+
+    either.exception_set_kill_handler(task=task, handler=told)
+    assert either.exception_take_kill_handler(task=task) is told
+    assert either.exception_take_kill_handler(task=task) is None
+
+
+def test_an_ended_tasks_kill_handler_is_forgotten(either, task):
+    either.exception_set_kill_handler(task=task, handler=lambda task, reason: None)
+    either.task_ended(task=task)
+    assert either.exception_take_kill_handler(task=task) is None

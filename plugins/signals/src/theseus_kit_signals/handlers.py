@@ -11,18 +11,20 @@ class TaskHandlers:
 
     ::
 
-        slots   [InvalidAddress] [IllegalInstruction] [BusError] [ArithmeticError]
+        slots   [InvalidAddress] [IllegalInstruction] [BusError] [ArithmeticError] [Breakpoint]
         kill    [kill handler]
+        running categories whose handlers have been asked and have not answered yet
 
-    Theseus keeps the four in the task's thread-local storage (``SIGNAL_HANDLERS`` in
+    Theseus keeps the first four in the task's thread-local storage (``SIGNAL_HANDLERS`` in
     kernel/signal_handler/src/lib.rs) and the kill handler in the task itself.
     """
 
-    __slots__ = ("kill", "slots")
+    __slots__ = ("kill", "running", "slots")
 
     def __init__(self) -> None:
         self.slots: list[ExceptionHandler | None] = [None] * len(ExceptionCategory)
         self.kill: KillHandler | None = None
+        self.running: frozenset[ExceptionCategory] = frozenset()
 
     def register(self, category: ExceptionCategory, handler: ExceptionHandler) -> None:
         """Fill an empty slot. Raises AlreadyRegisteredError, and the old handler stays."""

@@ -14,6 +14,9 @@ The order is that of ``kill_and_halt`` in Theseus's kernel/exceptions_full/src/l
 Two things are the framework's, not done here: the stack trace that Theseus prints with step 1
 (a killed guest's error carries it) and step 4, which a Kill answer asks for.
 
+Debug and breakpoint exceptions just return, and no kill handler hears of them. The handler of
+their category, which Theseus does not have, is asked all the same, and taken as any other.
+
 One thing is done as Theseus documents it and not as its sources have it: a handler's ``Ok`` is to
 let the task go on (kernel/signal_handler/src/lib.rs, ``SignalHandler``), while ``kill_and_halt``
 logs the ``Ok`` and kills the task all the same ("disabled and untested").
@@ -21,38 +24,32 @@ logs the ``Ok`` and kills the task all the same ("disabled and untested").
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from theseus_kit.hookspecs import Group, hookimpl
-from theseus_kit.plugin import Plugin, PluginDescription, Services
+from theseus_kit.plugin import PluginDescription
 from theseus_kit.values.exceptions import (
     VECTOR_BREAKPOINT,
-    ExceptionCategory,
+    VECTOR_DEBUG,
     ExceptionContext,
-    ExceptionHandler,
     ExceptionOutcome,
     Kill,
     KilledByException,
-    KillHandler,
     Resume,
     category_of_vector,
 )
-from theseus_kit_signals.handlers import TaskHandlers
+from theseus_kit_signals.registration import ExceptionRegistrationPlugin
 
 if TYPE_CHECKING:
-    from logging import Logger
-
     from theseus_kit.task import Task
 
-_VECTOR_DEBUG = 0x01
-_BRIEF_PAUSES = frozenset((_VECTOR_DEBUG, VECTOR_BREAKPOINT))
+_BRIEF_PAUSES = frozenset((VECTOR_DEBUG, VECTOR_BREAKPOINT))
 """Vectors whose Theseus handlers just return: "just a brief pause"."""
 
 _RESUME = Resume()
 
 
-class SignalsPlugin(Plugin):
+class SignalsPlugin(ExceptionRegistrationPlugin):
     """Exception handlers that fire once, one slot per task and category."""
 
     description = PluginDescription(
@@ -62,37 +59,15 @@ class SignalsPlugin(Plugin):
         provides=frozenset({Group.EXCEPTION_REGISTRATION}),
     )
 
-    def __init__(self, services: Services, options: Any) -> None:
-        super().__init__(services, options)
-        self._tasks: dict[Task, TaskHandlers] = {}
-        self._logger: Logger | None = None
-
-    @hookimpl
-    def exception_register(
-        self, task: Task, category: ExceptionCategory, handler: ExceptionHandler
-    ) -> None:
-        self._handlers_of(task).register(category, handler)
-
-    @hookimpl
-    def exception_take(self, task: Task, category: ExceptionCategory) -> ExceptionHandler | None:
-        return self._handlers_of(task).take(category)
-
-    @hookimpl
-    def exception_set_kill_handler(self, task: Task, handler: KillHandler | None) -> None:
-        self._handlers_of(task).kill = handler
-
     @hookimpl
     def exception_dispatch(self, task: Task, context: ExceptionContext) -> ExceptionOutcome:
         """Run the task's handlers; an error one of them raises ends the guest's call."""
-        logger = self._debug_logger()
-        if logger is not None:
-            logger.debug("task %d %r: %s", task.id, task.name, context)
+        self._log(task, context)
         vector = context.vector
-        if vector in _BRIEF_PAUSES:
-            return _RESUME
+        pauses = vector in _BRIEF_PAUSES
         handlers = self._tasks.get(task)
         if handlers is not None:
-            kill_handler = handlers.take_kill()
+            kill_handler = None if pauses else handlers.take_kill()
             if kill_handler is not None:
                 kill_handler(task, KilledByException(vector))
             category = category_of_vector(vector)
@@ -100,29 +75,4 @@ class SignalsPlugin(Plugin):
                 handler = handlers.take(category)
                 if handler is not None and handler(context):
                     return _RESUME
-        return Kill(KilledByException(vector))
-
-    @hookimpl
-    def task_ended(self, task: Task) -> None:
-        self._tasks.pop(task, None)
-
-    def _handlers_of(self, task: Task) -> TaskHandlers:
-        # Made at first use and not in task_started: another plugin's task_started, called
-        # before, may register already.
-        handlers = self._tasks.get(task)
-        if handlers is None:
-            handlers = self._tasks[task] = TaskHandlers()
-        return handlers
-
-    def _debug_logger(self) -> Logger | None:
-        """The logger, if anybody listens at debug level.
-
-        Importing logging costs a boot some milliseconds; a process in which nobody has imported
-        it has nobody who listens.
-        """
-        if self._logger is None:
-            logging = sys.modules.get("logging")
-            if logging is None:
-                return None
-            self._logger = logging.getLogger("theseus_kit.signals")
-        return self._logger if self._logger.isEnabledFor(10) else None  # logging.DEBUG
+        return _RESUME if pauses else Kill(KilledByException(vector))
