@@ -12,7 +12,7 @@ import ctypes
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from theseus_kit.errors import MachineError
+from theseus_kit.errors import GuestError, MachineError
 from theseus_kit.runtime.marshalling import ResultConverter, result_converter
 from theseus_kit.runtime.passing import ANY_FUNCTION, ANY_POINTER, U64
 
@@ -68,9 +68,9 @@ class FunctionTypes:
     def export(self, function: Callable[..., Any], restype: Any, argtypes: tuple[Any, ...]) -> int:
         """Return the guest address of a Python callable."""
         name = getattr(function, "__qualname__", type(function).__name__)
-        return self._open_library().export(
-            adapter(function, restype, argtypes), len(argtypes), name
-        )
+        library = self._open_library()
+        entry = adapter(function, restype, argtypes, library.keep_error)
+        return library.export(entry, len(argtypes), name)
 
     def call(self, address: int, restype: Any, argtypes: tuple[Any, ...]) -> Callable[..., Any]:
         """Return what calls the guest function at an address. Raises ValueError for null."""
@@ -94,19 +94,31 @@ class FunctionTypes:
 
 
 def adapter(
-    function: Callable[..., Any], restype: Any, argtypes: tuple[Any, ...]
+    function: Callable[..., Any],
+    restype: Any,
+    argtypes: tuple[Any, ...],
+    keep_error: Callable[[BaseException], None],
 ) -> Callable[..., int]:
     """Wrap a callable of ctypes values into one of integers, as the guest passes them.
 
-    Pointers become pointer objects to guest memory in place.
+    Pointers become pointer objects to guest memory in place. The guest gets 0 from a callable that
+    raises, as a library that the host loaded does; ``keep_error`` gets the error.
     """
     decoders = [_argument_decoder(kind) for kind in argtypes]
     encode = _result_encoder(restype)
 
     def entry(*integers: int) -> int:
-        return encode(
-            function(*[decode(integer) for decode, integer in zip(decoders, integers, strict=True)])
-        )
+        try:
+            return encode(
+                function(
+                    *[decode(integer) for decode, integer in zip(decoders, integers, strict=True)]
+                )
+            )
+        except (GuestError, MachineError):
+            raise  # the guest itself is at its end: none of its frames can go on
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it is the caller's
+            keep_error(error)
+            return 0
 
     return entry
 

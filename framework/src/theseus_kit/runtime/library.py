@@ -11,9 +11,9 @@ import ctypes
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from theseus_kit.errors import MachineError
+from theseus_kit.errors import GuestError, MachineError
 from theseus_kit.runtime.marshalling import (
     argument_converter,
     convert_arguments,
@@ -51,6 +51,8 @@ class GuestLibrary:
         self._space = GuestSpace(machine, Scratch(hooks))
         self.deferred: deque[tuple[GuestFunction, tuple[Any, ...]]] = deque()
         """Calls kept for later: function and arguments."""
+        self.errors: list[BaseException] = []
+        """What callbacks raised and did not answer for, until the call they ran in returns."""
         self.lock = RLock()
         """Held while a call is in progress."""
 
@@ -75,6 +77,22 @@ class GuestLibrary:
         """Return a guest address that calls a Python function of integers, for good."""
         self.check_open()
         return self._machine.export(function, arity, reenters=True, name=name)
+
+    def keep_error(self, error: BaseException) -> None:
+        """Have the innermost call in progress raise an error once it returns.
+
+        Dropping the guest's frames where they stand would leave Wasmtime's own state broken.
+        """
+        self.errors.append(error)
+
+    def raise_kept(self, before: int) -> NoReturn:
+        """Raise the first error kept since there were ``before``; later ones are consequences.
+
+        A call that a finaliser makes meanwhile starts with more, and leaves them alone.
+        """
+        error = self.errors[before]
+        del self.errors[before:]
+        raise error
 
     def close(self) -> None:
         """Take no more calls, and let go of the machine.
@@ -105,7 +123,8 @@ class GuestLibrary:
         self, name: str, address: int, restype: Any, argtypes: Sequence[Any] | None
     ) -> Callable[..., Any]:
         """Compile a signature into a callable that marshals, calls, and marshals back."""
-        space, call, deferred = self._space, self._machine.call, self.deferred
+        space, call = self._space, self._machine.call
+        deferred, errors = self.deferred, self.errors
         scratch, passing, entries = space.scratch, space.passing, space.passing.entries
         result = result_converter(restype)
         untyped = untyped_converter(space) if argtypes is None else None
@@ -133,11 +152,16 @@ class GuestLibrary:
             try:
                 if not machine.can_call:
                     raise NotNowError(f"{name}: guest code cannot be called now")
-                mark, depth = scratch.top, len(entries)
+                mark, depth, kept = scratch.top, len(entries), len(errors)
                 try:
                     rax = call(address, integers_of(arguments))
                     if len(entries) > depth:
                         passing.finish(depth)
+                    if len(errors) > kept:
+                        self.raise_kept(kept)
+                except GuestError:
+                    del errors[kept:]  # the call they were kept for does not return
+                    raise
                 finally:
                     scratch.top = mark
                     if len(entries) > depth:
@@ -151,6 +175,8 @@ class GuestLibrary:
     def run_deferred(self) -> None:
         """Run what finalisers could not run at the time."""
         for _ in range(len(self.deferred)):  # what must wait still goes back to the end
+            if not self.deferred:
+                return  # each of these calls runs what is deferred, too
             function, arguments = self.deferred.popleft()
             function(*arguments)
 

@@ -11,11 +11,14 @@ What the copy is given as ``ctypes`` is :mod:`.guest_ctypes`'s business.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
+
+Amendment: TypeAlias = Callable[["PrivatePackage", ModuleType], None]
+"""Changes a module of a copy right after it was executed, before another imports from it."""
 
 
 class PrivatePackage:
@@ -26,7 +29,11 @@ class PrivatePackage:
     """
 
     def __init__(
-        self, name: str, directory: Path, replacements: Mapping[str, ModuleType] | None = None
+        self,
+        name: str,
+        directory: Path,
+        replacements: Mapping[str, ModuleType] | None = None,
+        amendments: Mapping[str, Amendment] | None = None,
     ) -> None:
         self.name = name
         self.directory = directory
@@ -34,6 +41,7 @@ class PrivatePackage:
         """What was imported so far, by its ordinary name."""
         self._prefix = f"{name}."
         self._replacements = dict(replacements or {})
+        self._amendments = dict(amendments or {})
         self._builtins = dict(vars(builtins))
         self._builtins["__import__"] = self._import
 
@@ -80,6 +88,9 @@ class PrivatePackage:
             code = loader.get_code(name)  # from __pycache__ if it is there
             assert code is not None, "a source file always has code"
             exec(code, module.__dict__)
+            amend = self._amendments.get(name)
+            if amend is not None:
+                amend(self, module)
         except BaseException:
             del self.modules[name]
             if parent is not None:

@@ -23,7 +23,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import TYPE_CHECKING, Any
 
-from theseus_kit.errors import ModuleError
+from theseus_kit.errors import GuestError, ModuleError
 from theseus_kit.runtime.library import NotNowError
 
 if TYPE_CHECKING:
@@ -96,21 +96,27 @@ class Preparer:
         lines = [
             f"def prepared({', '.join(names)}):",
             "    if not acquire(blocking=False): raise NotNow(in_use)",
+            "    kept = len(errors)",
             "    try:",
             "        if not machine.can_call: raise NotNow(cannot_call)",
             "        check_store()",
             "        if deferred: run_deferred()",
             *_guarded(f"pack(view, values{packed})", bool(names)),
             "        error = enter()",
+            "        if len(errors) > kept: raise_kept(kept)",
             f"        {', '.join([*outcomes, 'trap'])}, = unpack(view, values)",
             "        if error or trap: raise fail(error, trap)",
             f"        return {_returned(outcomes)}",
+            "    except GuestError:",
+            "        del errors[kept:]",
+            "        raise",
             "    finally:",
             "        release()",
         ]
         return _compile(
             lines,
             "prepared",
+            GuestError=GuestError,
             NotNow=NotNowError,
             acquire=self._library.lock.acquire,
             cannot_call="prepared call: guest code cannot be called now",
@@ -118,11 +124,13 @@ class Preparer:
             deferred=self._library.deferred,
             run_deferred=self._library.run_deferred,
             enter=enter,
+            errors=self._library.errors,
             fail=fail,
             in_use="prepared call: another thread is using this platform",
             keep=memory,
             machine=self._machine,
             pack=Struct("<" + "".join(_FORMATS[kind][0] for kind in parameters)).pack_into,
+            raise_kept=self._library.raise_kept,
             release=self._library.lock.release,
             unpack=Struct(
                 "<" + "".join(_FORMATS[kind][1] for kind in results) + f"{padding}xQ"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from theseus_kit.runtime.artifacts import CompileOn, ModuleLoader, Settings, configure
 from theseus_kit.runtime.callbacks import FunctionTypes
+from theseus_kit.runtime.error_chains import AMENDMENTS
 from theseus_kit.runtime.guest_ctypes import guest_ctypes, guest_platform, guest_sys
 from theseus_kit.runtime.library import GuestLibrary
 from theseus_kit.runtime.package import PrivatePackage
@@ -50,6 +51,7 @@ class Runtime:
                 "platform": guest_platform(),
                 "sys": guest_sys(),
             },
+            AMENDMENTS,
         )
         self.wasmtime: ModuleType = self._package.load()
         """wasmtime-py's public API: ``Config, Engine, Store, Module, Linker, Func …``."""
