@@ -4,7 +4,8 @@ Against a Python process that does the same with wasmtime-py as its users would 
 deserialise a ``.cwasm`` compiled with default settings, instantiate, call, print. Both print the
 result, which is checked. Wall time, the processor time of the process (user and system), and the
 most memory that was resident, are the kernel's figures for the child (wait4). A Python process that
-does nothing stands beside them.
+does nothing stands beside them, and one that imports and opens the libraries a run stands on, and
+does nothing with them.
 
 Children cache bytecode, whatever the environment says (PYTHONDONTWRITEBYTECODE): in a directory of
 their own that a first run fills, as an installed package has it. The artifact is cached the same
@@ -58,7 +59,26 @@ print(json.dumps({
 """Starts the child: a small process in between, because Linux counts the memory of the process
 that a child was forked from as the child's own (exec_mmap in fs/exec.c)."""
 
+_PARTS = """
+import ctypes, importlib.metadata, importlib.util, pathlib
+import pluggy, typer
+list(importlib.metadata.entry_points(group="theseus_kit"))
+if machine == "emulated":
+    found = importlib.util.find_spec("unicorn").submodule_search_locations[0]
+    unicorn = ctypes.CDLL(str(next(pathlib.Path(found, "lib").glob("libunicorn.so*"))))
+    unicorn.uc_mem_map.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_size_t, ctypes.c_int]
+    engine = ctypes.c_void_p()
+    assert unicorn.uc_open(4, 8, ctypes.byref(engine)) == 0  # x86, 64 bits
+    assert unicorn.uc_mem_map(engine, 4096, 4096, 7) == 0
+application = typer.Typer()
+application.command()(lambda: None)
+application(standalone_mode=False)
+"""
+"""The libraries a run stands on and nothing of ours: an empty typer command, pluggy, the entry
+points read, Unicorn opened."""
+
 HERE, NATIVE, NOTHING = "here", "wasmtime-py", "python -c pass"
+PARTS = "the libraries alone"
 
 
 class Usage(NamedTuple):
@@ -77,7 +97,7 @@ def measure(machine: str) -> list[Figure]:
 
         def contestant(name: str) -> Callable[[], float]:
             def run() -> float:
-                expected = "" if name == NOTHING else _RESULT
+                expected = "" if name in (NOTHING, PARTS) else _RESULT
                 usage = _run(commands[name], environment, expected)
                 usages[name].append(usage)
                 return usage.wall
@@ -87,12 +107,14 @@ def measure(machine: str) -> list[Figure]:
         interleave({name: contestant(name) for name in commands}, _ROUNDS)
     # The first run of each filled the caches.
     medians = {name: _medians(found[1:]) for name, found in usages.items()}
-    here, native, nothing = medians[HERE], medians[NATIVE], medians[NOTHING]
+    here, native, nothing, parts = (medians[name] for name in (HERE, NATIVE, NOTHING, PARTS))
     return [
         Figure("process to fib(20), wall", here.wall, NATIVE, native.wall),
         Figure("process to fib(20), processor", here.processor, NATIVE, native.processor),
         Figure("process, resident", here.resident, NATIVE, native.resident, unit="B"),
         Figure("process to fib(20), wall", here.wall, NOTHING, nothing.wall),
+        Figure("process to fib(20), processor", here.processor, PARTS, parts.processor),
+        Figure(f"{PARTS}, processor", parts.processor, NATIVE, native.processor),
     ]
 
 
@@ -111,6 +133,7 @@ def _commands(folder: Path, machine: str) -> Mapping[str, Sequence[str]]:
         ],
         NATIVE: [sys.executable, str(peer), str(artifact), _ARGUMENT],
         NOTHING: [sys.executable, "-c", "pass"],
+        PARTS: [sys.executable, "-c", f"machine = {machine!r}\n{_PARTS}"],
     }
 
 
