@@ -117,9 +117,11 @@ def test_needs_lists_symbols_and_system_calls_with_who_answers(run: CommandLine)
 
 
 def test_plugins_lists_the_five_and_what_they_provide(run: CommandLine) -> None:
-    found = {p["name"]: p for p in json.loads(run("plugins", "--json").stdout)}
+    listed = json.loads(run("plugins", "--json").stdout)
+    found = {p["name"]: p for p in listed["plugins"]}
     assert found["region"]["provides"] == ["memory-mapping"]
     assert {"signals", "backtrace", "path", "tlibc"} <= found.keys()
+    assert run.machine in {machine["name"] for machine in listed["machines"]}
 
 
 def test_a_precompiled_module_runs_as_it_is(run: CommandLine, gcd: Path) -> None:

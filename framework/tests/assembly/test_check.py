@@ -123,6 +123,20 @@ def test_an_unknown_machine_is_refused_with_the_one_that_was_meant() -> None:
     assert message == "no machine is named 'emulate': did you mean 'emulated'?"
 
 
+@pytest.mark.parametrize(
+    ("value", "used"), [("true", True), ("false", False), (True, True), (False, False)]
+)
+def test_a_machine_s_options_are_converted_as_a_plugin_s_are(value: object, used: bool) -> None:
+    with assemble(options={"emulated": {"internal_fields": value}}) as platform:
+        assert ("internal fields known" in platform.report.machine_details) == used
+
+
+def test_a_machine_s_option_of_the_wrong_type_is_refused() -> None:
+    message = refusal(*BUNDLED, options={"emulated": {"internal_fields": "perhaps"}})
+    expected = "option 'internal_fields' of machine 'emulated' must be bool, not 'perhaps'"
+    assert message == expected
+
+
 def test_an_ability_the_machine_lacks_is_refused_by_plugin_and_ability() -> None:
     class Wants(Plugin):
         description = describe("wants", needs=frozenset({Ability.HOST_FUNCTIONS}))

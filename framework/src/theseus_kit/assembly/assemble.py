@@ -10,7 +10,7 @@ from theseus_kit.assembly.manager import PlatformPluginManager
 from theseus_kit.assembly.options import make_options
 from theseus_kit.assembly.report import AssemblyReport, Provider
 from theseus_kit.errors import AssemblyError
-from theseus_kit.machine import create_machine, machine_names
+from theseus_kit.machine import create_machine, machine_names, machine_options
 from theseus_kit.machine.protocol import Machine
 from theseus_kit.platform import Platform
 from theseus_kit.plugin import Plugin
@@ -46,7 +46,9 @@ def assemble(
     if machine not in machine_names():
         raise AssemblyError(f"no machine is named {machine!r}{closest(machine, machine_names())}")
     by_owner = dict(options or {})
-    machine_options = by_owner.pop(machine, {})
+    settings = make_options(
+        f"machine {machine!r}", machine_options(machine), by_owner.pop(machine, {})
+    )
     made = {
         plugin.description.name: make_options(
             f"plugin {plugin.description.name!r}",
@@ -61,7 +63,7 @@ def assemble(
         raise AssemblyError(
             f"options for {stranger!r}, which is not in the assembly{closest(stranger, known)}"
         )
-    cpu = create_machine(machine, machine_options)
+    cpu = create_machine(machine, vars(settings))
     try:
         check_abilities(chosen, machine, cpu.abilities)
         versions = {plugin.description.name: plugin.description.version for plugin in chosen}

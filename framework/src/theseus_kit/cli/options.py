@@ -14,7 +14,7 @@ from theseus_kit.platform import Platform
 PluginsOption = Annotated[
     str, typer.Option("--plugins", help="Plugins, in order, separated by commas.")
 ]
-MachineOption = Annotated[str, typer.Option("--machine", help="The machine to run on: emulated.")]
+MachineOption = Annotated[str, typer.Option("--machine", help="The machine to run on: emulated or native.")]
 OptionsOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""``theseus-kit plugins``: what is installed, and what is broken."""
+"""``theseus-kit plugins``: what is installed, what is broken, and what can be set."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ import typer
 
 from theseus_kit.assembly.catalogue import Catalogue, Installed
 from theseus_kit.assembly.options import type_name
+from theseus_kit.machine import machine_names, machine_options
 
 
 def plugins_command(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
-    """List the installed plugins, the groups they provide and their options."""
-    found = [_describe(installed) for installed in Catalogue()]
+    """List the installed plugins and the groups they provide, and every option there is."""
+    plugins = [_describe(installed) for installed in Catalogue()]
+    machines = [
+        {"name": name, "options": _options(machine_options(name))} for name in machine_names()
+    ]
     if json:
         import json as json_module
 
-        print(json_module.dumps(found, indent=2))
+        print(json_module.dumps({"plugins": plugins, "machines": machines}, indent=2))
     else:
-        _show(found)
+        _show(plugins, machines)
     return 0
 
 
@@ -29,47 +33,52 @@ def _describe(installed: Installed) -> dict[str, Any]:
     about: dict[str, Any] = {"name": installed.name, "distribution": installed.distribution}
     description = installed.description
     if description is None:
-        return {**about, "problem": installed.problem}
-    hints = get_type_hints(description.options)
+        return {**about, "problem": installed.problem, "options": []}
     return {
         **about,
         "version": description.version,
         "summary": description.summary,
         "provides": sorted(group.value for group in description.provides),
         "needs": sorted(ability.value for ability in description.needs),
-        "options": [
-            {
-                "name": field.name,
-                "type": type_name(hints[field.name]),
-                "default": None if field.default is MISSING else _plain(field.default),
-                "help": field.metadata.get("help", ""),
-            }
-            for field in fields(description.options)
-        ],
+        "options": _options(description.options),
     }
+
+
+def _options(options: type[Any]) -> list[dict[str, object]]:
+    hints = get_type_hints(options)
+    return [
+        {
+            "name": field.name,
+            "type": type_name(hints[field.name]),
+            "default": None if field.default is MISSING else _plain(field.default),
+            "help": field.metadata.get("help", ""),
+        }
+        for field in fields(options)
+    ]
 
 
 def _plain(value: object) -> object:
     return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
-def _show(found: list[dict[str, Any]]) -> None:
+def _show(plugins: list[dict[str, Any]], machines: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("plugin", "version", "provides", "options", "distribution")
-    for about in found:
+    console = Console()
+    table = Table("plugin", "version", "provides", "")
+    for about in plugins:
         if "problem" in about:
             table.add_row(
-                about["name"], "", f"[red]broken[/]: {about['problem']}", "", about["distribution"]
+                about["name"], "", "[red]broken[/]", f"{about['distribution']}: {about['problem']}"
             )
-            continue
-        options = "\n".join(f"{o['name']}={o['default']}: {o['help']}" for o in about["options"])
-        table.add_row(
-            about["name"],
-            about["version"],
-            "\n".join(about["provides"]) or "(wraps hooks)",
-            options,
-            about["distribution"],
-        )
-    Console().print(table)
+        else:
+            provides = "\n".join(about["provides"]) or "(wraps hooks)"
+            table.add_row(about["name"], about["version"], provides, about["summary"])
+    console.print(table)
+    options = Table("option", "type", "default", "")
+    for owner in (*plugins, *machines):
+        for option in owner["options"]:
+            name = f"{owner['name']}.{option['name']}"
+            options.add_row(name, option["type"], str(option["default"]), option["help"])
+    console.print(options)
