@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from struct import Struct
+from threading import get_ident
 from typing import Any
 
 from theseus_kit.errors import GuestKilled, MachineError, UsageError
@@ -23,12 +24,14 @@ from theseus_kit.machine.native.own_code import OwnCode
 from theseus_kit.machine.native.process import process
 from theseus_kit.machine.native.territory import Territory
 from theseus_kit.machine.native.thread import NativeThread
+from theseus_kit.machine.native.waiting import waiting_frames
 from theseus_kit.machine.protocol import (
     Ability,
     ExceptionCallback,
     HostFunction,
     SystemCallCallback,
     Thread,
+    Waiting,
 )
 from theseus_kit.values.exceptions import (
     VECTOR_BREAKPOINT,
@@ -87,6 +90,8 @@ class NativeMachine:
         """The guest thread of the innermost call; None for a prepared one."""
         self._idle_thread: NativeThread | None = None
         """The thread that prepared calls run on, selected when nothing ran."""
+        self._owner = 0
+        """Python's number of the host thread that uses the machine."""
         self._features: frozenset[str] | None = None
 
     @property
@@ -138,9 +143,11 @@ class NativeMachine:
         return not self._closed and self._may_call()
 
     def _may_call(self) -> bool:
+        if not self._words[HOST_STACK]:
+            return True
         frame = self._words[FRAME]
-        if not frame:
-            return not self._words[HOST_STACK]
+        if not frame or self._owner != get_ident():
+            return False
         return self._word(frame + layout.FRAME_KIND) in _CALLABLE_KINDS
 
     def set_handlers(self, exception: ExceptionCallback, system_call: SystemCallCallback) -> None:
@@ -262,6 +269,7 @@ class NativeMachine:
         if self._words[HOST_STACK] and self._words[THREAD] != record:
             raise MachineError("another thread is running code of this machine")
         self._words[THREAD] = record
+        self._owner = get_ident()
 
     def _below_frame(self) -> int:
         """The top of the stack below the innermost guest frame."""
@@ -305,6 +313,9 @@ class NativeMachine:
         frame = self._words[FRAME]
         kinds = (layout.KIND_EXCEPTION, layout.KIND_TICK)
         return bool(frame) and self._word(frame + layout.FRAME_KIND) in kinds
+
+    def waiting(self) -> Sequence[Waiting]:
+        return list(waiting_frames(self._view, self._words[FRAME], self._code.export_address))
 
     def interrupt(self) -> None:
         if self._closed or not self._words[HOST_STACK]:
@@ -354,8 +365,8 @@ class NativeMachine:
     def _require_rest(self, what: str) -> None:
         self._require_open()
         if not self._may_call():
-            if not self._words[FRAME]:
-                raise MachineError(f"cannot {what} while another thread runs its code")
+            if self._owner != get_ident():
+                raise MachineError(f"cannot {what} while another thread runs guest code")
             raise MachineError(
                 f"cannot {what} inside a system call or an export that does not re-enter"
             )

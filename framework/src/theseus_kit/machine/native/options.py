@@ -12,7 +12,7 @@ class NativeOptions:
     """Options of the machine ``native``."""
 
     territory_gib: int = option(
-        2048, help="GiB of addresses reserved for guest mappings; less is taken if refused"
+        4096, help="GiB of addresses reserved for guest mappings; less is taken if refused"
     )
     system_calls: str = option(
         "auto",

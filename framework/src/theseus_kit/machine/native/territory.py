@@ -1,12 +1,12 @@
 """Host addresses reserved for one native machine.
 
 All native machines of a process live in one range of low addresses, so that one comparison tells
-the kernel and the signal handler whether an instruction is a guest's. Nothing else of a process is
-there: programs and libraries are mapped near 85 and 127 TiB, or below 1 GiB.
+the kernel and the signal handler whether an instruction is a guest's. No host code is there:
+programs and libraries are mapped near 85 and 127 TiB, or below 1 GiB.
 
 ::
 
-    1 TiB                                                                     16 TiB
+    1 TiB                                                                     80 TiB
     ├─ machine A ────────────────────────┼─ machine B ─────────────┼─ free ─ … ──┤
 
     base                     base + 32 MiB                                       end
@@ -26,11 +26,12 @@ from theseus_kit.errors import MachineError
 from theseus_kit.machine.native import system
 from theseus_kit.values.memory import AddressRange
 
-GUEST_RANGE: Final = AddressRange(1 << 40, 16 << 40)
+GUEST_RANGE: Final = AddressRange(1 << 40, 80 << 40)
 OWN_SIZE: Final = 32 << 20
 
 _GIB = 1 << 30
 _SMALLEST = 4 * _GIB
+_KEPT = 5
 
 
 class Territory:
@@ -56,11 +57,13 @@ class Territory:
 def _reserve(wanted: int) -> tuple[int, int]:
     size = wanted
     while size >= _SMALLEST:
-        for base in range(GUEST_RANGE.start, GUEST_RANGE.end - size + 1, size):
+        # The last places are kept for smaller territories, so that there are some for the next.
+        last = GUEST_RANGE.end - _KEPT * size
+        for base in range(GUEST_RANGE.start, last + 1, size):
             if system.reserve(base, size):
                 return base, size
         size //= 2
     raise MachineError(
-        f"the host refuses to reserve {_SMALLEST // _GIB} GiB of addresses between 1 and 16 TiB "
+        f"the host refuses to reserve {_SMALLEST // _GIB} GiB of addresses between 1 and 80 TiB "
         f"({system.errno_text()}): raise the limit on address space (ulimit -v), or close machines"
     )
