@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from theseus_kit.dispatch.c_calls import CCalls, provider_of
 from theseus_kit.dispatch.exceptions import ExceptionDispatch, capture_backtrace, tell_of_kill
 from theseus_kit.dispatch.system_calls import SystemCalls
-from theseus_kit.errors import MachineError
+from theseus_kit.errors import GuestKilled, MachineError
 from theseus_kit.image import Image, Namespace
 from theseus_kit.plugin import Plugin, Services
 from theseus_kit.task import Tasks
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from theseus_kit.image import Needs
     from theseus_kit.machine.protocol import Machine
     from theseus_kit.runtime import Runtime
+    from theseus_kit.values.exceptions import ExceptionContext
     from theseus_kit.values.symbols import BacktraceEntry
 
 
@@ -124,6 +125,19 @@ class Platform:
         return capture_backtrace(
             self.hooks, self.tasks, self.machine.registers(), self.machine.registers_are_exact
         )
+
+    def write_core(
+        self, path: str | Path, cause: GuestKilled | ExceptionContext | None = None
+    ) -> None:
+        """Write an ELF core file: memory, the tasks' registers, the images; for ``gdb IMAGE PATH``.
+
+        ``cause`` is the error a killed guest's caller got, or the exception that is being
+        answered. The file appears whole or not at all. Raises UsageError where it cannot.
+        """
+        from theseus_kit.postmortem.core_file import write_core
+
+        self._check_open()
+        write_core(self, path, cause)
 
     def interrupt(self) -> None:
         """Stop the guest code that is running: its caller gets GuestInterrupted."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from theseus_kit.errors import MachineError
+from theseus_kit.errors import MachineError, PlatformError
 from theseus_kit.values.memory import (
     PAGE_SIZE,
     AddressRange,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pluggy import HookRelay
 
     from theseus_kit.machine.protocol import Machine, Thread
+    from theseus_kit.values.exceptions import Registers
 
 STACK_SIZE = 8 << 20
 """Bytes of a task's stack: Linux's default, of which only touched pages cost anything."""
@@ -38,13 +39,17 @@ STACK_SIZE = 8 << 20
 class Task:
     """One guest thread."""
 
-    __slots__ = ("id", "name", "stack", "thread")
+    __slots__ = ("catches", "id", "name", "registers", "stack", "thread")
 
     def __init__(self, id: int, name: str, stack: AddressRange, thread: Thread) -> None:
         self.id = id
         self.name = name
         self.stack = stack
         self.thread = thread
+        self.catches = 0
+        """How many calls of catch_unwind wait for what may kill it."""
+        self.registers: Registers | None = None
+        """Those of its innermost frame when another task was selected; None if it had none."""
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.name!r}>"
@@ -103,8 +108,24 @@ class Tasks:
 
     def select(self, task: Task) -> None:
         """Make a task the current one."""
+        left = self._current
+        if left is not None and left is not task:
+            left.registers = self.current_registers()
         self._machine.select_thread(task.thread)
         self._current = task
+
+    def current_registers(self) -> Registers | None:
+        """The registers of the current task's innermost frame, None if it runs no guest code."""
+        try:
+            registers = self._machine.registers()
+        except PlatformError:  # of a thread that was selected and has run nothing yet
+            return None
+        rsp, current = registers.rsp, self._current
+        if not registers.rip:
+            return None
+        if any(rsp in task.stack for task in self._tasks.values() if task is not current):
+            return None  # another task's frame is the innermost: the current one called nothing
+        return registers
 
     def end(self, task: Task, hooks: HookRelay) -> None:
         """Run a task's destructors, tell the plugins, and free its stack."""
