@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from theseus_kit import BUNDLED, GuestError, ImageError, Platform, assemble
-from theseus_kit.image import find_needs
+from theseus_kit.image import ElfFile, find_needs
 
 from .tiny_image import CODE, DATA, OBJECT, RESOLVER, TLS, Relocation, Symbol, TinyImage
 
@@ -75,7 +75,7 @@ def load_without_running(platform: Platform, path: Path) -> None:
     loader = space._loader
 
     def bind(image, symbol, version):  # type: ignore[no-untyped-def]
-        return space._find(image, symbol, version, set()) or space._stand_in(image, symbol, [])
+        return space._find(image, symbol, version, {}) or space._stand_in(image, symbol, [])
 
     def stop(image):  # type: ignore[no-untyped-def]
         for symbol in image.table.exported():
@@ -83,7 +83,7 @@ def load_without_running(platform: Platform, path: Path) -> None:
         raise _MappedAndRelocated
 
     with pytest.raises((ImageError, _MappedAndRelocated)), ExitStack() as undo:
-        loader.load(path, bind, stop, lambda: 0, undo)
+        loader.load(ElfFile.open(path), bind, stop, lambda: 0, undo)
 
 
 BOUNDARIES = (0, 1, 7, 8, 0xFFF, 0x1000, 0x3FFF, 0x8000, 1 << 31, 1 << 47, 1 << 63, (1 << 64) - 1)

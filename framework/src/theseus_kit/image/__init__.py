@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from theseus_kit.image.elf import ElfFile, Section, Segment
+from theseus_kit.image.elf import ElfFile, Segment
+from theseus_kit.image.elf_header import Section
 from theseus_kit.image.image import Image
 from theseus_kit.image.namespace import Namespace
 

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from struct import unpack_from
-from typing import TYPE_CHECKING
+from struct import iter_unpack, unpack_from
+from typing import TYPE_CHECKING, NamedTuple
 
 from theseus_kit.errors import ImageError
 from theseus_kit.image.dynamic import Dynamic
-from theseus_kit.image.elf import PT_GNU_EH_FRAME, PT_NOTE, ElfFile, Section, Segment
+from theseus_kit.image.elf import PT_GNU_EH_FRAME, PT_NOTE, ElfFile, Segment
+from theseus_kit.image.elf_header import Section
+from theseus_kit.image.relocation import relocation_tables
 from theseus_kit.image.symbols import STT_GNU_IFUNC, STT_TLS, ElfSymbol, SymbolTable
 from theseus_kit.values.memory import AddressRange
 
 if TYPE_CHECKING:
     from theseus_kit.image.mapping import MappedSegments
+    from theseus_kit.image.namespace import Namespace
+    from theseus_kit.image.sections import ImageSections
     from theseus_kit.machine.protocol import Machine
 
 _MASK = (1 << 64) - 1
@@ -27,8 +32,18 @@ _NT_GNU_BUILD_ID = 3
 _MOST_NOTES = 1 << 16
 
 
+class Binding(NamedTuple):
+    """What a reference to another image is bound to."""
+
+    image: Image
+    address: int
+    """Of a thread-local variable, its offset in its module's block."""
+
+
 class Image:
-    """A loaded shared object. Made by :meth:`Namespace.load`, never directly.
+    """A loaded shared object, or one linked from relocatable ones.
+
+    Made by :meth:`Namespace.load`, never directly.
 
     All addresses are guest addresses, except those inside ``segments``, ``sections()`` and
     ``table``, which are the image's own: add ``base``.
@@ -57,9 +72,15 @@ class Image:
         """The addresses of its exported functions and variables, by name, looked up on demand."""
         self.tls_module: int | None = None
         """Its number among the modules with thread-local storage, if it has any."""
+        self.bindings: Mapping[str, Binding] = {}
+        """By name, its references that other images answer."""
+        self.namespace: Namespace | None = None
+        """The namespace it was loaded in, None before and after."""
         self.missing: tuple[str, ...] = ()
         """Imports that nothing provides, in the order they were met."""
         self.is_loaded = True
+        self.is_linked_from_objects = elf.is_linked_from_objects
+        """It was made of relocatable objects, of which ``path`` is the first."""
 
     @property
     def file(self) -> mmap.mmap | bytes:
@@ -90,6 +111,19 @@ class Image:
     def sections(self) -> tuple[Section, ...]:
         """The file's section headers, none where it was stripped of them."""
         return self._elf.sections()
+
+    def relocations(self) -> Iterator[tuple[int, int, int]]:
+        """Place, info and addend of each relocation with an addend that the loader applied."""
+        for _, table in relocation_tables(self._elf.reader(), self.dynamic):
+            yield from iter_unpack("<QQq", table)
+
+    @cached_property
+    def loaded_sections(self) -> ImageSections:
+        """Its sections in memory, by address; read when first asked for."""
+        # Imported here: no boot asks.
+        from theseus_kit.image.sections import ImageSections
+
+        return ImageSections(self)
 
     def segment_at(self, address: int) -> Segment | None:
         """The segment that holds a guest address, None for another image's and for gaps."""

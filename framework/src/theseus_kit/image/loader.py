@@ -12,7 +12,6 @@ bound to is the namespace's decision.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -38,6 +37,7 @@ from theseus_kit.values.tls import TlsTemplate
 if TYPE_CHECKING:
     from pluggy import HookRelay
 
+    from theseus_kit.image.objects.area import ObjectArea
     from theseus_kit.machine.protocol import Machine
 
 TLS_DESCRIPTOR_CODE = bytes.fromhex("488b4008 c3")
@@ -57,21 +57,23 @@ class Loader:
         self._mappings: dict[Image, MappedSegments] = {}
         self._relative = RelativeRelocator(machine)
         self._descriptor_stub: int | None = None
+        self._area: ObjectArea | None = None
 
     def load(
         self,
-        path: str | os.PathLike[str],
+        elf: ElfFile,
         bind: BindFor,
         check: Callable[[Image], None],
         zero_words: Callable[[], int],
         undo: ExitStack,
     ) -> Image:
-        """Load a file. ``check`` may still refuse it before anything of the guest's runs.
+        """Load a file, and close it. ``check`` may still refuse it before its own code runs.
 
         ``undo`` collects what takes everything back should the caller fail later.
         """
-        with ElfFile.open(path) as elf:
-            mapping = MappedSegments(elf, self._machine, self._hooks)
+        with elf:
+            area = self._object_area() if elf.is_linked_from_objects else None
+            mapping = MappedSegments(elf, self._machine, self._hooks, area)
             undo.callback(mapping.unmap)
             image = Image(elf, mapping, self._machine)
             self._rewrite_system_calls(elf, mapping)
@@ -104,6 +106,14 @@ class Loader:
                 self._hooks.tls_remove_module(module=image.tls_module)
             mapping.unmap()
             self._forget(image)
+
+    def _object_area(self) -> ObjectArea:
+        if self._area is None:
+            # Imported here: no boot loads objects.
+            from theseus_kit.image.objects.area import ObjectArea
+
+            self._area = ObjectArea(self._hooks)
+        return self._area
 
     def _rewrite_system_calls(self, elf: ElfFile, mapping: MappedSegments) -> None:
         rewrite = self._machine.rewrite_system_calls

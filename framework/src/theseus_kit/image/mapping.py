@@ -35,14 +35,21 @@ from theseus_kit.values.memory import (
 if TYPE_CHECKING:
     from pluggy import HookRelay
 
+    from theseus_kit.image.objects.area import ObjectArea
     from theseus_kit.machine.protocol import Machine
 
 
 class MappedSegments:
-    """The segments of one file, in guest memory. Raises ImageError where the platform refuses."""
+    """The segments of one file, in guest memory. Raises ImageError where the platform refuses.
 
-    def __init__(self, elf: ElfFile, machine: Machine, hooks: HookRelay) -> None:
+    With an ``area`` they lie in it.
+    """
+
+    def __init__(
+        self, elf: ElfFile, machine: Machine, hooks: HookRelay, area: ObjectArea | None = None
+    ) -> None:
         self._elf = elf
+        self._area = area
         self._view = machine.memory.view
         self._hooks = hooks
         self._text_is_writable = False
@@ -51,12 +58,15 @@ class MappedSegments:
         placement = AnyAddress() if alignment == PAGE_SIZE else AlignedTo(alignment)
         request = MapRequest(end - start, Protection.NONE, placement, label=elf.name)
         try:
-            region = hooks.memory_map(request=request)
+            if area is not None:
+                base = area.take(end - start, alignment)
+            else:
+                base = hooks.memory_map(request=request).base
         except PlatformError as error:
             elf.fail(f"needs {end - start:#x} bytes of address space: {error}")
-        self.range = AddressRange.of_size(region.base, end - start)
+        self.range = AddressRange.of_size(base, end - start)
         """Everything from the first segment to the end of the last one, gaps included."""
-        self.bias = region.base - start
+        self.bias = base - start
         """What is added to the image's own addresses."""
         try:
             self._map_all()
@@ -121,6 +131,9 @@ class MappedSegments:
 
     def unmap(self) -> None:
         """Give the whole span back."""
+        if self._area is not None:
+            self._area.give_back(self.range)
+            return
         self._hooks.memory_unmap(address=self.range.start, size=self.range.size)
 
     def _map_all(self) -> None:

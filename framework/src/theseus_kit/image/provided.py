@@ -7,7 +7,7 @@ the namespace was given; a variable becomes guest memory in an arena.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -59,6 +59,10 @@ class ProvidedSymbols:
     def get(self, name: str) -> Provided | None:
         """What is provided under a name."""
         return self._symbols.get(name)
+
+    def names(self) -> Iterable[str]:
+        """Every name under which something is provided."""
+        return self._symbols
 
     def address(self, name: str) -> int | None:
         """The guest address of what is provided under a name, made at its first use.
