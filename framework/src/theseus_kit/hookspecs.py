@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # annotations are for readers and type checkers; nothing here
 
     from theseus_kit.image import Image
     from theseus_kit.task import Task
+    from theseus_kit.values import paths
     from theseus_kit.values.exceptions import (
         ExceptionCategory,
         ExceptionContext,
@@ -35,14 +36,6 @@ if TYPE_CHECKING:  # annotations are for readers and type checkers; nothing here
     )
     from theseus_kit.values.linkage import CFunction, CObject, SystemCall
     from theseus_kit.values.memory import AddressRange, MapRequest, Protection, Region
-    from theseus_kit.values.paths import (
-        DirectoryEntry,
-        FileStatus,
-        Mount,
-        OpenFile,
-        OpenMode,
-        PlatformPath,
-    )
     from theseus_kit.values.symbols import Frame, RuntimeCode, Symbol
     from theseus_kit.values.tls import TlsTemplate
 
@@ -241,65 +234,85 @@ class Unwinding:
 
 
 class PathHandling:
-    """What a path is, and what it names. Nothing outside the mounts can be reached."""
+    """What a path is, and what it names. Nothing outside the mounts can be reached.
+
+    A Location is a path from the namespace's root, or one from an open directory. Each look-up
+    raises PlatformError with the errno of the system call it is likened to.
+    """
 
     @hookspec(firstresult=True)
-    def path_parse(self, text: str) -> PlatformPath:
+    def path_parse(self, text: str) -> paths.PlatformPath:
         """Make a path of its text. Bytes that are not UTF-8 stand as surrogate escapes."""
         raise NotImplementedError
 
     @hookspec(firstresult=True)
-    def path_from_host(self, path: HostPath) -> PlatformPath:
+    def path_from_host(self, path: HostPath) -> paths.PlatformPath:
         """Convert a host path, textually."""
         raise NotImplementedError
 
     @hookspec(firstresult=True)
-    def path_to_host(self, path: PlatformPath) -> HostPath:
+    def path_to_host(self, path: paths.PlatformPath) -> HostPath:
         """Convert a platform path, textually."""
         raise NotImplementedError
 
     @hookspec(firstresult=True)
-    def path_mount(self, mount: Mount) -> None:
-        """Make a host file or directory visible. Raises PlatformError (ENOENT, EEXIST)."""
+    def path_mount(self, mount: paths.Mount | paths.MemoryMount) -> None:
+        """Make a host file or directory, or a tree in memory, visible (ENOENT, EEXIST)."""
 
     @hookspec(firstresult=True)
     def path_unmount(self, target: str) -> None:
         """Take a mount away; files already open stay open. Raises PlatformError (ENOENT)."""
 
     @hookspec(firstresult=True)
-    def path_resolve(self, path: PlatformPath, follow: bool) -> PlatformPath:
-        """Resolve to an absolute path without ``.``, ``..`` or symbolic links, of what exists.
-
-        Raises PlatformError (ENOENT, ENOTDIR, ELOOP, EACCES).
-        """
+    def path_resolve(self, path: paths.Location, follow: bool) -> paths.PlatformPath:
+        """Resolve to an absolute path without ``.``, ``..`` or symbolic links, of what exists."""
         raise NotImplementedError
 
     @hookspec(firstresult=True)
-    def path_open(self, path: PlatformPath, mode: OpenMode, permissions: int) -> OpenFile:
-        """Open a file. Raises PlatformError with the errno open(2) would give."""
+    def path_open(
+        self, path: paths.Location, mode: paths.OpenMode, permissions: int
+    ) -> paths.OpenFile:
+        """Open a file or directory, as open(2); permissions count where a file is created."""
         raise NotImplementedError
 
     @hookspec(firstresult=True)
-    def path_status(self, path: PlatformPath, follow: bool) -> FileStatus:
-        """Tell what is at a path. Raises PlatformError with the errno stat(2) would give."""
+    def path_status(self, path: paths.Location, follow: bool) -> paths.FileStatus:
+        """Tell what is at a path, as stat(2) or, without ``follow``, lstat(2)."""
         raise NotImplementedError
 
     @hookspec(firstresult=True)
-    def path_list(self, path: PlatformPath) -> Sequence[DirectoryEntry]:
+    def path_change(self, path: paths.Location, change: paths.StatusChange, follow: bool) -> None:
+        """Change permissions or times, as chmod(2), utimensat(2); EOPNOTSUPP for a link's own."""
+
+    @hookspec(firstresult=True)
+    def path_list(self, path: paths.Location) -> Sequence[paths.DirectoryEntry]:
         """List a directory without ``.`` and ``..``, sorted by name. Raises as opendir(3)."""
         raise NotImplementedError
 
     @hookspec(firstresult=True)
-    def path_create_directory(self, path: PlatformPath, permissions: int) -> None:
-        """Create one directory. Raises as mkdir(2)."""
+    def path_create_directory(self, path: paths.Location, permissions: int) -> None:
+        """Create one directory, as mkdir(2)."""
 
     @hookspec(firstresult=True)
-    def path_rename(self, source: PlatformPath, target: PlatformPath) -> None:
-        """Rename atomically within one mount. Raises as rename(2); EXDEV across mounts."""
+    def path_create_link(self, path: paths.Location, text: str) -> None:
+        """Create a symbolic link that holds ``text``, as symlink(2); the text is not looked up."""
 
     @hookspec(firstresult=True)
-    def path_remove(self, path: PlatformPath) -> None:
-        """Remove a file, a link or an empty directory. Raises as unlink(2) and rmdir(2)."""
+    def path_read_link(self, path: paths.Location) -> str:
+        """Return the text of a symbolic link, as readlink(2); EINVAL for what is none."""
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def path_link(self, source: paths.Location, target: paths.Location, follow: bool) -> None:
+        """Give a file a second name within one mount, as linkat(2); ``follow`` is the source's."""
+
+    @hookspec(firstresult=True)
+    def path_rename(self, source: paths.Location, target: paths.Location) -> None:
+        """Rename atomically within one mount, as rename(2); EXDEV across mounts."""
+
+    @hookspec(firstresult=True)
+    def path_remove(self, path: paths.Location, directory: bool) -> None:
+        """Remove an empty directory, as rmdir(2), or else a file or a link, as unlink(2)."""
 
 
 class ExceptionRegistration:

@@ -4,9 +4,9 @@ import pluggy
 import pytest
 
 from theseus_kit.hookspecs import PROJECT, Open, PathHandling
-from theseus_kit.plugin import NoOptions
 from theseus_kit.values.paths import Mount, OpenMode
 from theseus_kit_path import Path, PathPlugin
+from theseus_kit_path.provider import Options
 
 
 class Files:
@@ -56,8 +56,8 @@ class Files:
     def rename(self, source, target):
         self.hooks.path_rename(source=Path(source), target=Path(target))
 
-    def remove(self, text):
-        self.hooks.path_remove(path=Path(text))
+    def remove(self, text, directory=False):
+        self.hooks.path_remove(path=Path(text), directory=directory)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def files():
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(PathHandling)
     manager.add_hookspecs(Open)
-    manager.register(PathPlugin(services=None, options=NoOptions()))
+    manager.register(PathPlugin(services=None, options=Options()))
     manager.check_pending()
     yield Files(manager.hook)
     manager.hook.platform_closed()

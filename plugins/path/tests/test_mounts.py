@@ -2,12 +2,14 @@
 
 import errno
 import os
+import time
 from pathlib import Path as HostPath
 
 import pytest
 
 from theseus_kit.errors import PlatformError
 from theseus_kit.values.paths import FileKind, Mount, OpenMode
+from theseus_kit_path import Path
 from theseus_kit_path.namespace import Namespace
 
 READ = OpenMode.READ
@@ -93,11 +95,11 @@ def test_unmounting_takes_the_files_away_but_not_the_open_ones(files, data):
 def test_closing_the_platform_gives_every_descriptor_back(inside):
     (inside / "note").write_bytes(b"")
     before = open_descriptors()
-    namespace = Namespace()
+    namespace = Namespace(time.time_ns)
     namespace.mount(Mount(inside, "/data"))
     namespace.mount(Mount(inside / "note", "/one"))
     for path in ("/data/note", "/data", "/", "/one"):
-        namespace.open(path, READ, 0)
+        namespace.open(Path(path), READ, 0)
     namespace.close()
     assert open_descriptors() == before
 

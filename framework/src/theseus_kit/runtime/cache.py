@@ -82,7 +82,7 @@ class ArtifactCache:
 
     def _discard(self, path: Any) -> bool:
         try:
-            self._hooks.path_remove(path=path)
+            self._hooks.path_remove(path=path, directory=False)
         except PlatformError:
             return False  # it was never made, or the directory is read-only
         return True

@@ -1,80 +1,80 @@
-"""Open files: the OpenFile values of path_open, over the host's descriptors.
+"""Open files: the OpenFile values of path_open that are the host's, and what only holds a file.
 
-Only regular files and directories are ever opened (``namespace.py`` sees to it), so no method
-here blocks on anything but the host's disk.
+Only regular files of the host are ever opened (``namespace.py`` sees to it), so no method here
+blocks on anything but the host's disk. Directories are ``directories.py``'s, files in memory
+``memory_files.py``'s.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
-import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
-from theseus_kit.values.paths import FileKind, FileStatus
-from theseus_kit_path.host_errors import host_errors, path_error
+from theseus_kit.values.paths import DirectoryEntry, FileStatus, OpenMode, StatusChange
+from theseus_kit_path.host_errors import as_platform_error, host_errors, path_error
+from theseus_kit_path.host_status import change_times, status_of
+from theseus_kit_path.trees import OnClose
 
 _WHOLE_FILE_STEP = 1 << 20
 """Bytes asked for at a time where the caller did not say how much there is."""
 
-_KINDS = {
-    stat.S_IFREG: FileKind.FILE,
-    stat.S_IFDIR: FileKind.DIRECTORY,
-    stat.S_IFLNK: FileKind.SYMBOLIC_LINK,
-}
-
-
-def status_of(result: os.stat_result) -> FileStatus:
-    """The host's stat as the platform's."""
-    return FileStatus(
-        kind=_KINDS.get(stat.S_IFMT(result.st_mode), FileKind.OTHER),
-        size=result.st_size,
-        inode=result.st_ino,
-        device=result.st_dev,
-        links=result.st_nlink,
-        permissions=stat.S_IMODE(result.st_mode),
-        accessed=result.st_atime_ns,
-        modified=result.st_mtime_ns,
-        changed=result.st_ctime_ns,
-    )
+KEPT_MODES = OpenMode.READ | OpenMode.WRITE | OpenMode.APPEND | OpenMode.PATH
+"""What of an open mode still matters once a file is open."""
 
 
 class HostFile:
     """A regular file of the host. Each method raises PlatformError with the host's errno,
     EBADF after :meth:`close`."""
 
-    def __init__(self, descriptor: int, text: str, on_close: Callable[[HostFile], None]) -> None:
+    def __init__(self, descriptor: int, text: str, mode: OpenMode, on_close: OnClose) -> None:
         self._descriptor = descriptor
         self._text = text
+        self._mode = mode & KEPT_MODES
         self._on_close = on_close
 
     @property
     def descriptor(self) -> int | None:
         return self._descriptor if self._descriptor >= 0 else None
 
+    @property
+    def mode(self) -> OpenMode:
+        return self._mode
+
     def read(self, size: int = -1) -> bytes:
         """Read up to ``size`` bytes from the file's position; all that is left if negative."""
-        with host_errors(self._text):
+        try:
             if size >= 0:
                 return os.read(self._descriptor, self._bounded(size))
             pieces = []
             while piece := os.read(self._descriptor, self._bounded(1 << 62)):
                 pieces.append(piece)
             return b"".join(pieces)
+        except (OSError, OverflowError) as error:
+            raise as_platform_error(error, self._text) from error
 
     def write(self, data: bytes) -> int:
-        with host_errors(self._text):
+        try:
             return os.write(self._descriptor, data)
+        except (OSError, OverflowError) as error:
+            raise as_platform_error(error, self._text) from error
 
     def read_at(self, size: int, offset: int) -> bytes:
         """Read up to ``size`` bytes at ``offset``; the file's position stays."""
-        with host_errors(self._text):
+        try:
             return os.pread(self._descriptor, self._bounded(size, offset), offset)
+        except (OSError, OverflowError) as error:
+            raise as_platform_error(error, self._text) from error
 
     def write_at(self, data: bytes, offset: int) -> int:
-        """Write at ``offset``; the file's position stays."""
-        with host_errors(self._text):
+        """Write at ``offset``, or at the end of a file that is appended to (pwrite(2), BUGS); the
+        file's position stays."""
+        try:
             return os.pwrite(self._descriptor, data, offset)
+        except (OSError, OverflowError) as error:
+            raise as_platform_error(error, self._text) from error
 
     def seek(self, offset: int, whence: int = 0) -> int:
         with host_errors(self._text):
@@ -84,13 +84,34 @@ class HostFile:
         with host_errors(self._text):
             os.ftruncate(self._descriptor, size)
 
+    def allocate(self, offset: int, size: int) -> None:
+        with host_errors(self._text):
+            os.posix_fallocate(self._descriptor, offset, size)
+
     def synchronize(self) -> None:
         with host_errors(self._text):
             os.fsync(self._descriptor)
 
+    def set_append(self, append: bool) -> None:
+        with host_errors(self._text):
+            flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL) & ~os.O_APPEND
+            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags | os.O_APPEND * append)
+        self._mode = self._mode & ~OpenMode.APPEND
+        if append:
+            self._mode |= OpenMode.APPEND
+
+    def entries(self) -> Sequence[DirectoryEntry]:
+        raise path_error(errno.ENOTDIR, self._text)
+
     def status(self) -> FileStatus:
         with host_errors(self._text):
             return status_of(os.fstat(self._descriptor))
+
+    def change(self, change: StatusChange) -> None:
+        with host_errors(self._text):
+            if change.permissions is not None:
+                os.fchmod(self._descriptor, change.permissions & 0o777)
+            change_times(self._descriptor, change)
 
     def close(self) -> None:
         """Give the descriptor back; closing twice is nothing."""
@@ -114,69 +135,81 @@ class HostFile:
         return min(size, max(rest, _WHOLE_FILE_STEP))
 
 
-class Directory:
-    """An open directory, of the host or of the mount table alone.
+class UnreadableFile:
+    """Base of open files without bytes: every use of bytes is the errno ``_no_bytes``."""
 
-    It shows no descriptor: whoever opened paths relative to one would leave the namespace by
-    ``..`` or a link. Listing goes through path_list.
-    """
+    _no_bytes = errno.EBADF
 
     descriptor: int | None = None
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def _refuse(self, number: int) -> NoReturn:
+        raise path_error(number, self._text)
+
+    def read(self, size: int = -1) -> bytes:
+        self._refuse(self._no_bytes)
+
+    def write(self, data: bytes) -> int:
+        self._refuse(errno.EBADF)
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        self._refuse(self._no_bytes)
+
+    def write_at(self, data: bytes, offset: int) -> int:
+        self._refuse(errno.EBADF)
+
+    def allocate(self, offset: int, size: int) -> None:
+        self._refuse(errno.EBADF)
+
+    def set_append(self, append: bool) -> None:
+        """Nothing is ever written, at the end or elsewhere."""
+
+
+class HeldFile(UnreadableFile):
+    """What is there, held and not opened (O_PATH): it tells its status, all else is EBADF."""
+
+    mode = OpenMode.PATH
 
     def __init__(
         self,
         text: str,
-        host_descriptor: int,
-        status: FileStatus,
-        on_close: Callable[[Directory], None],
+        *,
+        status: Callable[[], FileStatus],
+        release: Callable[[], None],
+        on_close: OnClose,
     ) -> None:
-        self._text = text
-        self._host_descriptor = host_descriptor
-        """The host's directory, -1 for one of the mount table alone."""
-        self._status = status
+        super().__init__(text)
+        self._status: Callable[[], FileStatus] | None = status
+        self._release = release
         self._on_close = on_close
-        self._closed = False
-
-    def read(self, size: int = -1) -> bytes:
-        raise path_error(errno.EISDIR, self._text)
-
-    def write(self, data: bytes) -> int:
-        raise path_error(errno.EBADF, self._text)
-
-    def read_at(self, size: int, offset: int) -> bytes:
-        raise path_error(errno.EISDIR, self._text)
-
-    def write_at(self, data: bytes, offset: int) -> int:
-        raise path_error(errno.EBADF, self._text)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Rewind, the one seek that means something without a position in a listing."""
-        if (offset, whence) != (0, os.SEEK_SET):
-            raise path_error(errno.EINVAL, self._text)
-        return 0
+        self._refuse(errno.EBADF)
 
     def truncate(self, size: int) -> None:
-        raise path_error(errno.EINVAL, self._text)
+        self._refuse(errno.EBADF)
 
     def synchronize(self) -> None:
-        if self._host_descriptor >= 0:
-            with host_errors(self._text):
-                os.fsync(self._host_descriptor)
+        self._refuse(errno.EBADF)
+
+    def entries(self) -> Sequence[DirectoryEntry]:
+        self._refuse(errno.EBADF)
 
     def status(self) -> FileStatus:
-        if self._closed:
-            raise path_error(errno.EBADF, self._text)
-        if self._host_descriptor < 0:
-            return self._status
+        if self._status is None:
+            self._refuse(errno.EBADF)
         with host_errors(self._text):
-            return status_of(os.fstat(self._host_descriptor))
+            return self._status()
+
+    def change(self, change: StatusChange) -> None:
+        self._refuse(errno.EBADF)
 
     def close(self) -> None:
-        """Give the descriptor back; closing twice is nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        self._on_close(self)
-        if self._host_descriptor >= 0:
+        """Let go of it; closing twice is nothing."""
+        if self._status is not None:
+            self._status = None
+            self._on_close(self)
             with host_errors(self._text):
-                os.close(self._host_descriptor)
+                self._release()

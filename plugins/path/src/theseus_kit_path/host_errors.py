@@ -1,4 +1,8 @@
-"""The host's errors as the platform's: one place where an OSError becomes a PlatformError."""
+"""Errors: the one place where an OSError becomes a PlatformError.
+
+Trees of files, the host's and those in memory, say no by OSError, as the os module does; what
+leaves the plugin is a PlatformError.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +19,25 @@ def path_error(number: int, text: str) -> PlatformError:
     return PlatformError(f"{text}: {os.strerror(number)}", number)
 
 
-@contextmanager
-def host_errors(text: str) -> Iterator[None]:
-    """Turn an OSError of the body into a PlatformError with the same errno, about ``text``.
+def as_platform_error(error: OSError | OverflowError, text: str) -> PlatformError:
+    """The same refusal as a PlatformError, about ``text``.
 
     OverflowError counts as EINVAL: it is how Python says that an offset or a size does not fit
     the host's types.
     """
+    number = errno.EINVAL if isinstance(error, OverflowError) else error.errno or errno.EIO
+    return path_error(number, text)
+
+
+@contextmanager
+def host_errors(text: str) -> Iterator[None]:
+    """Turn an OSError of the body into a PlatformError with the same errno, about ``text``."""
     try:
         yield
-    except OSError as error:
-        raise path_error(error.errno or errno.EIO, text) from error
-    except OverflowError as error:
-        raise path_error(errno.EINVAL, text) from error
+    except (OSError, OverflowError) as error:
+        raise as_platform_error(error, text) from error
+
+
+def os_error(number: int) -> OSError:
+    """An OSError as the host would raise it."""
+    return OSError(number, os.strerror(number))

@@ -1,15 +1,17 @@
-"""The mount table: which host file or directory stands at which path of the namespace.
+"""The mount table: which tree of files stands at which path of the namespace.
 
-    Mount(source="/home/me/data", target="/srv/data"), Mount(source="m.wasm", target="/srv/m.wasm")
+    Mount(source="/home/me/data", target="/srv/data"), Mount(source="m.wasm", target="/srv/m.wasm"),
+    MemoryMount(target="/tmp")
 
     /               a directory of the table alone
-    └── srv         a directory of the table alone
-        ├── data    DirectoryMount: descriptor of /home/me/data
-        └── m.wasm  FileMount: descriptor of the directory of m.wasm, and the name in it
+    ├── srv         a directory of the table alone
+    │   ├── data    DirectoryMount: the host directory /home/me/data
+    │   └── m.wasm  FileMount: the directory of m.wasm, and the name in it
+    └── tmp         DirectoryMount: the root of a tree in memory
 
 Host directories are opened when they are mounted and reached through that descriptor ever after,
 so renaming or replacing what the host's path leads through changes nothing. Walking the table and
-the host's files together is ``namespace.py``'s.
+the trees together is ``walk.py``'s.
 """
 
 from __future__ import annotations
@@ -20,56 +22,94 @@ import stat
 from pathlib import Path as HostPath
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
-from theseus_kit.values.paths import Mount
+from theseus_kit.values.paths import DirectoryEntry, FileKind, Mount
 from theseus_kit_path.host_errors import host_errors, path_error
-from theseus_kit_path.posix_path import ROOT, Path
-
-WALK = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""How a directory is opened to walk through it. O_PATH asks for search permission only; hosts
-without it (macOS) ask for read permission as well."""
+from theseus_kit_path.host_tree import HostDirectory
+from theseus_kit_path.table_directory import TableDirectory
+from theseus_kit_path.trees import TreeDirectory
 
 
 class DirectoryMount:
-    """A host directory in the namespace. Owns ``descriptor``."""
+    """A directory of some tree in the namespace. Owns ``directory``."""
 
-    __slots__ = ("descriptor", "writable")
+    __slots__ = ("directory", "writable")
 
-    def __init__(self, descriptor: int, writable: bool) -> None:
-        self.descriptor = descriptor
+    def __init__(self, directory: TreeDirectory, writable: bool) -> None:
+        self.directory = directory
         self.writable = writable
-
-    def close(self) -> None:
-        os.close(self.descriptor)
 
 
 class FileMount:
-    """A single host file in the namespace: ``name`` in the directory of ``descriptor``.
+    """A single host file in the namespace: ``name`` in ``directory``.
 
     It is opened anew each time, without following a link, so a file that was replaced is seen
-    replaced and a link put in its place leads nowhere. Owns ``descriptor``.
+    replaced and a link put in its place leads nowhere. Owns ``directory``.
     """
 
-    __slots__ = ("descriptor", "name", "writable")
+    __slots__ = ("directory", "name", "writable")
 
-    def __init__(self, descriptor: int, name: str, writable: bool) -> None:
-        self.descriptor = descriptor
+    def __init__(self, directory: TreeDirectory, name: str, writable: bool) -> None:
+        self.directory = directory
         self.name = name
         self.writable = writable
 
-    def close(self) -> None:
-        os.close(self.descriptor)
+
+AnyMount = DirectoryMount | FileMount
 
 
 class MountNode:
     """A path of the namespace that is a mount point, or leads to one."""
 
-    __slots__ = ("children", "inode", "mount")
+    __slots__ = ("children", "mount", "table")
 
     def __init__(self, inode: int) -> None:
-        self.inode = inode
-        """What stat shows for a directory that no host directory stands behind."""
+        self.table = TableDirectory(inode)
+        """What stands here where no tree does."""
         self.children: dict[str, MountNode] = {}
-        self.mount: DirectoryMount | FileMount | None = None
+        self.mount: AnyMount | None = None
+
+
+class Place:
+    """A directory of the namespace: what stands there, and how it was come by."""
+
+    __slots__ = ("directory", "mount", "names", "node")
+
+    def __init__(
+        self,
+        directory: TreeDirectory,
+        node: MountNode | None,
+        mount: AnyMount | None,
+        names: tuple[str, ...],
+    ) -> None:
+        self.directory = directory
+        self.node = node
+        """None below the mount table's own paths."""
+        self.mount = mount
+        """None above every mount."""
+        self.names = names
+        """Its resolved path, from the root."""
+
+    @property
+    def writable(self) -> bool:
+        return self.mount is not None and self.mount.writable
+
+    def child(self, name: str) -> MountNode | None:
+        """What the mount table has of this name here."""
+        return self.node.children.get(name) if self.node is not None else None
+
+    def entries(self) -> list[DirectoryEntry]:
+        """The directory's entries with the mounts among them, sorted. Raises OSError."""
+        entries = {entry.name: entry for entry in self.directory.entries()}
+        if self.node is not None:
+            for name, node in self.node.children.items():
+                entries[name] = _mount_entry(name, node)
+        return [entries[name] for name in sorted(entries)]
+
+
+def root_place(root: MountNode) -> Place:
+    """The namespace's root."""
+    directory = root.mount.directory if root.mount is not None else root.table
+    return Place(directory, root, root.mount, ())
 
 
 class MountTable:
@@ -79,25 +119,19 @@ class MountTable:
         self._inodes = 1
         self.root = MountNode(1)
 
-    def add(self, mount: Mount) -> None:
-        """Open a mount's source and put it at its target.
+    def add(self, target: str, opened: AnyMount) -> None:
+        """Put a mount at its target, and own it from now on; where that fails it is closed.
 
         Raises PlatformError: EEXIST if the target is a mount point already, ENOTDIR if a file
-        would have to be a directory, EINVAL if the target is not an absolute path without ``..``
-        or the source is neither a file nor a directory, and the host's errno if the source
-        cannot be opened.
+        would have to be a directory, EINVAL if the target is not an absolute path without ``..``.
         """
-        names = _target_names(mount.target)
-        opened = _open_source(mount)
         try:
-            self._place(names, opened, mount.target)
+            self._place(_target_names(target), opened, target)
         except PlatformError:
-            opened.close()
+            opened.directory.close()
             raise
 
-    def _place(
-        self, names: tuple[str, ...], opened: DirectoryMount | FileMount, target: str
-    ) -> None:
+    def _place(self, names: tuple[str, ...], opened: AnyMount, target: str) -> None:
         # First look, then grow: a refused mount leaves no half-made branch behind.
         node: MountNode | None = self.root
         for name in names:
@@ -132,7 +166,7 @@ class MountTable:
         if mount is None:
             raise path_error(errno.ENOENT, target)
         branch[-1].mount = None
-        mount.close()
+        mount.directory.close()
         for depth in range(len(names), 0, -1):
             node = branch[depth]
             if node.mount is not None or node.children:
@@ -146,26 +180,42 @@ class MountTable:
             node = nodes.pop()
             nodes.extend(node.children.values())
             if node.mount is not None:
-                node.mount.close()
+                node.mount.directory.close()
         self.root = MountNode(1)
 
 
-def _target_names(target: str) -> tuple[str, ...]:
-    components = Path(target).components
-    if components[:1] != (ROOT,) or ".." in components or "\0" in target:
-        raise InvalidParameterError(
-            f"mount target {target!r}: give an absolute path without '..', such as /data"
-        )
-    return components[1:]
+def open_source(mount: Mount) -> AnyMount:
+    """Open what a host mount shows.
 
-
-def _open_source(mount: Mount) -> DirectoryMount | FileMount:
+    Raises PlatformError: EINVAL if the source is neither a file nor a directory, and the host's
+    errno if it cannot be opened.
+    """
     # Links on the way to the source are the host user's own and are followed, once, here.
     source = HostPath(os.path.realpath(mount.source))
     with host_errors(str(mount.source)):
         kind = source.lstat().st_mode
         if stat.S_ISDIR(kind):
-            return DirectoryMount(os.open(source, WALK), mount.writable)
+            return DirectoryMount(HostDirectory.at(source), mount.writable)
         if stat.S_ISREG(kind):
-            return FileMount(os.open(source.parent, WALK), source.name, mount.writable)
+            return FileMount(HostDirectory.at(source.parent), source.name, mount.writable)
     raise InvalidParameterError(f"{mount.source}: only files and directories can be mounted")
+
+
+def _target_names(target: str) -> tuple[str, ...]:
+    names = tuple(name for name in target.split("/") if name not in ("", "."))
+    if not target.startswith("/") or ".." in names or "\0" in target:
+        raise InvalidParameterError(
+            f"mount target {target!r}: give an absolute path without '..', such as /data"
+        )
+    return names
+
+
+def _mount_entry(name: str, node: MountNode) -> DirectoryEntry:
+    mount = node.mount
+    if isinstance(mount, FileMount):
+        try:
+            return DirectoryEntry(name, FileKind.FILE, mount.directory.look(mount.name).inode)
+        except FileNotFoundError:  # the host removed it; the mount point is still there
+            return DirectoryEntry(name, FileKind.FILE)
+    directory = node.table if mount is None else mount.directory
+    return DirectoryEntry(name, FileKind.DIRECTORY, directory.status().inode)

@@ -1,8 +1,8 @@
 """The file namespace: what each path operation does with the last component of a path.
 
 How the components before it are walked is ``walk.py``'s, and there the promise is kept that
-nothing outside the mounts is reached. Relative paths start at the root: a working directory is
-the C face's, which joins it to what it was given.
+nothing outside the mounts is reached; what the trees of files do is theirs. Relative paths start
+at the root, or at the open directory they come with: a working directory is the C face's.
 
 Only regular files and directories are opened. Devices, FIFOs and sockets can be seen, renamed
 and removed, but opening one is EACCES, as on a file system mounted ``nodev``: it could block
@@ -12,36 +12,51 @@ the platform, or do to the host what no mount allows.
 from __future__ import annotations
 
 import errno
-import os
-import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from theseus_kit.values.paths import DirectoryEntry, FileKind, FileStatus, Mount, OpenMode
-from theseus_kit_path.files import Directory, HostFile, status_of
+from theseus_kit.values.paths import (
+    DirectoryEntry,
+    FileKind,
+    FileStatus,
+    Location,
+    MemoryMount,
+    Mount,
+    OpenFile,
+    OpenMode,
+    StatusChange,
+)
+from theseus_kit_path.directories import Directory
 from theseus_kit_path.host_errors import host_errors, path_error
-from theseus_kit_path.mounts import DirectoryMount, FileMount, MountNode, MountTable
-from theseus_kit_path.walk import Walk
-
-_ALWAYS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""O_NONBLOCK: should a FIFO take the file's place after the look, opening it must not hang."""
-
-_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from theseus_kit_path.memory_tree import MemoryTree
+from theseus_kit_path.mounts import DirectoryMount, MountTable, Place, open_source
+from theseus_kit_path.walk import MAX_LINKS, Walk
 
 _CHANGES = OpenMode.WRITE | OpenMode.TRUNCATE | OpenMode.APPEND
 
+_MEMORY_DEVICE = 0xFFF00
+"""The device number of the first tree in memory: a major number that Linux gives to nobody."""
+
 
 class Namespace:
-    """Mounts, and operations on the paths below them. Paths are given as text.
+    """Mounts, and operations on the paths below them.
 
-    Every method raises PlatformError with the errno of the system call it is named after.
+    Every method raises PlatformError with the errno of the system call it is like. ``now`` is the
+    clock of files in memory, in nanoseconds since the epoch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
         self._mounts = MountTable()
-        self._open: set[HostFile | Directory] = set()
+        self._memory_trees = 0
+        self._open: set[OpenFile] = set()
 
-    def mount(self, mount: Mount) -> None:
-        self._mounts.add(mount)
+    def mount(self, mount: Mount | MemoryMount) -> None:
+        if isinstance(mount, MemoryMount):
+            tree = MemoryTree(_MEMORY_DEVICE + self._memory_trees, mount.limit, self._now)
+            self._memory_trees += 1
+            self._mounts.add(mount.target, DirectoryMount(tree.root, writable=True))
+        else:
+            self._mounts.add(mount.target, open_source(mount))
 
     def unmount(self, target: str) -> None:
         self._mounts.remove(target)
@@ -52,124 +67,148 @@ class Namespace:
             file.close()
         self._mounts.close()
 
-    def resolve(self, text: str, follow: bool) -> str:
-        """The absolute path without ``.``, ``..`` and links of what ``text`` names."""
-        with host_errors(text), self._walk(text) as walk:
-            self._find(walk, follow)
-            return "/" + "/".join(walk.names)
+    def resolve(self, path: Location, follow: bool) -> str:
+        """The absolute path without ``.``, ``..`` and links of what ``path`` names."""
+        with host_errors(str(path)), self._walk(path) as walk:
+            name, _ = self._find(walk, follow)
+            names = walk.place.names if name is None else (*walk.place.names, walk.last)
+            return "/" + "/".join(names)
 
-    def status(self, text: str, follow: bool) -> FileStatus:
-        with host_errors(text), self._walk(text) as walk:
-            return self._find(walk, follow)
+    def status(self, path: Location, follow: bool) -> FileStatus:
+        with host_errors(str(path)), self._walk(path) as walk:
+            return self._find(walk, follow)[1]
 
-    def list(self, text: str) -> Sequence[DirectoryEntry]:
-        with host_errors(text), self._walk(text) as walk:
-            if self._find(walk, follow=True).kind is not FileKind.DIRECTORY:
-                raise path_error(errno.ENOTDIR, text)
-            entries: dict[str, DirectoryEntry] = {}
-            if walk.descriptor >= 0:
-                descriptor = os.open(".", _LIST, dir_fd=walk.descriptor)
-                try:
-                    with os.scandir(descriptor) as scan:
-                        for found in scan:
-                            entries[found.name] = _entry(found)
-                finally:
-                    os.close(descriptor)
-            if walk.node is not None:
-                for name, node in walk.node.children.items():
-                    entries[name] = _mount_entry(name, node)
-            return [entries[name] for name in sorted(entries)]
+    def change(self, path: Location, change: StatusChange, follow: bool) -> None:
+        with host_errors(str(path)), self._walk(path) as walk:
+            name, _ = self._find(walk, follow)
+            _check_writable(walk)
+            if name is None:
+                walk.place.directory.change(change)
+            else:
+                walk.place.directory.change_entry(name, change)
 
-    def open(self, text: str, mode: OpenMode, permissions: int) -> HostFile | Directory:
-        with host_errors(text), self._walk(text) as walk:
+    def list(self, path: Location) -> Sequence[DirectoryEntry]:
+        with host_errors(str(path)), self._walk(path) as walk:
+            if self._find(walk, follow=True)[0] is not None:
+                raise path_error(errno.ENOTDIR, walk.text)
+            return walk.place.entries()
+
+    def open(self, path: Location, mode: OpenMode, permissions: int) -> OpenFile:
+        links = 0 if OpenMode.NO_LINKS in mode else MAX_LINKS
+        with host_errors(str(path)), self._walk(path, links) as walk:
             if OpenMode.CREATE in mode and OpenMode.DIRECTORY in mode:
-                raise path_error(errno.EINVAL, text)
+                raise path_error(errno.EINVAL, walk.text)
+            if OpenMode.PATH in mode:
+                mode &= OpenMode.PATH | OpenMode.DIRECTORY | OpenMode.NO_FOLLOW
             while (name := walk.to_last()) is not None:
-                kind = self._kind(walk, name)
-                if kind is None:
+                found = self._look(walk, name)
+                if found is None:
                     return self._create(walk, name, mode, permissions)
-                if stat.S_ISLNK(kind):
+                if found.kind is FileKind.SYMBOLIC_LINK and not _holds_link(walk, mode):
                     _check_link(walk, mode)
                     walk.follow(name)
-                elif stat.S_ISDIR(kind) and not walk.at_mount_point:
+                elif found.kind is FileKind.DIRECTORY and not walk.at_mount_point:
                     walk.enter(name)
                 else:
-                    return self._open_file(walk, name, kind, mode, permissions)
+                    return self._open_file(walk, name, found.kind, mode, permissions)
             return self._open_directory(walk, mode)
 
-    def create_directory(self, text: str, permissions: int) -> None:
-        with host_errors(text), self._walk(text) as walk:
-            name = walk.to_last()
-            if name is None or walk.at_mount_point or self._kind(walk, name) is not None:
-                raise path_error(errno.EEXIST, text)
-            _check_writable(walk)
-            os.mkdir(name, permissions, dir_fd=walk.descriptor)
+    def create_directory(self, path: Location, permissions: int) -> None:
+        with host_errors(str(path)), self._walk(path) as walk:
+            name = self._free_name(walk)
+            walk.place.directory.create_directory(name, permissions)
 
-    def remove(self, text: str) -> None:
-        with host_errors(text), self._walk(text) as walk:
-            name = self._changeable(walk)
-            _check_writable(walk)
-            kind = self._kind(walk, name)
-            if kind is None:
+    def create_link(self, path: Location, text: str) -> None:
+        with host_errors(str(path)), self._walk(path) as walk:
+            name = self._free_name(walk)
+            if walk.needs_directory:  # symlink(2) has no name for "a link that is a directory"
+                raise path_error(errno.ENOENT, walk.text)
+            walk.place.directory.create_link(name, text)
+
+    def read_link(self, path: Location) -> str:
+        with host_errors(str(path)), self._walk(path) as walk:
+            name, found = self._find(walk, follow=False)
+            if name is None or found.kind is not FileKind.SYMBOLIC_LINK:
+                raise path_error(errno.EINVAL, walk.text)
+            return walk.place.directory.read_link(name)
+
+    def link(self, source: Location, target: Location, follow: bool) -> None:
+        text = f"{source} -> {target}"
+        with host_errors(text), self._walk(source) as old, self._walk(target) as new:
+            old_name, _ = self._find(old, follow)
+            if old_name is None:
+                raise path_error(errno.EPERM, text)  # link(2): no second name for a directory
+            new_name = self._free_name(new)
+            if new.needs_directory:
                 raise path_error(errno.ENOENT, text)
-            if stat.S_ISDIR(kind):
-                os.rmdir(name, dir_fd=walk.descriptor)
-            elif walk.needs_directory:
-                raise path_error(errno.ENOTDIR, text)
-            else:
-                os.unlink(name, dir_fd=walk.descriptor)
+            if old.place.mount is not new.place.mount:
+                raise path_error(errno.EXDEV, text)
+            old.place.directory.link(old_name, new.place.directory, new_name)
 
-    def rename(self, source: str, target: str) -> None:
+    def remove(self, path: Location, directory: bool) -> None:
+        with host_errors(str(path)), self._walk(path) as walk:
+            name = self._changeable(walk)
+            found = self._look(walk, name)
+            if found is None:
+                raise path_error(errno.ENOENT, walk.text)
+            is_directory = found.kind is FileKind.DIRECTORY
+            if is_directory and not directory:
+                raise path_error(errno.EISDIR, walk.text)
+            if not is_directory and (directory or walk.needs_directory):
+                raise path_error(errno.ENOTDIR, walk.text)
+            _check_writable(walk)
+            walk.place.directory.remove(name, directory)
+
+    def rename(self, source: Location, target: Location) -> None:
         text = f"{source} -> {target}"
         with host_errors(text), self._walk(source) as old, self._walk(target) as new:
             old_name = self._changeable(old)
             new_name = self._changeable(new)
-            if old.mount is not new.mount:
+            if old.place.mount is not new.place.mount:
                 raise path_error(errno.EXDEV, text)
             _check_writable(old)
-            kind = self._kind(old, old_name)
-            if kind is None:
+            found = self._look(old, old_name)
+            if found is None:
                 raise path_error(errno.ENOENT, text)
-            if not stat.S_ISDIR(kind) and (old.needs_directory or new.needs_directory):
+            if found.kind is not FileKind.DIRECTORY and (
+                old.needs_directory or new.needs_directory
+            ):
                 raise path_error(errno.ENOTDIR, text)
-            os.rename(old_name, new_name, src_dir_fd=old.descriptor, dst_dir_fd=new.descriptor)
+            old.place.directory.rename(old_name, new.place.directory, new_name)
 
-    def _walk(self, text: str) -> Walk:
-        return Walk(self._mounts.root, text)
+    def _walk(self, path: Location, links: int = MAX_LINKS) -> Walk:
+        return Walk(self._mounts.root, path, links=links)
 
-    def _kind(self, walk: Walk, name: str) -> int | None:
-        """The mode of ``name`` in the directory where the walk stands, None if there is none."""
-        if walk.descriptor < 0:
-            return None
+    def _look(self, walk: Walk, name: str) -> FileStatus | None:
+        """What ``name`` is where the walk stands, None if there is none."""
         try:
-            return os.stat(name, dir_fd=walk.descriptor, follow_symlinks=False).st_mode
+            return walk.place.directory.look(name)
         except FileNotFoundError:
             return None
 
-    def _find(self, walk: Walk, follow: bool) -> FileStatus:
-        """Walk to what exists. If that is a directory and links are followed, stand in it."""
+    def _find(self, walk: Walk, follow: bool) -> tuple[str | None, FileStatus]:
+        """Walk to what exists: its name where the walk stands, None if it stands in it."""
         while (name := walk.to_last()) is not None:
-            if walk.descriptor < 0:
-                raise path_error(errno.ENOENT, walk.text)
-            found = os.stat(name, dir_fd=walk.descriptor, follow_symlinks=False)
-            if stat.S_ISLNK(found.st_mode):
+            found = walk.place.directory.look(name)
+            if found.kind is FileKind.SYMBOLIC_LINK:
                 if follow or walk.needs_directory or walk.at_mount_point:
                     walk.follow(name)
                     continue
-            elif stat.S_ISDIR(found.st_mode) and not walk.at_mount_point:
+            elif found.kind is FileKind.DIRECTORY and not walk.at_mount_point:
                 walk.enter(name)
                 continue
             elif walk.needs_directory:
                 raise path_error(errno.ENOTDIR, walk.text)
-            walk.names.append(walk.last)
-            return status_of(found)
-        return self._directory_status(walk)
+            return name, found
+        return None, walk.place.directory.status()
 
-    def _directory_status(self, walk: Walk) -> FileStatus:
-        if walk.descriptor >= 0:
-            return status_of(os.fstat(walk.descriptor))
-        inode = walk.node.inode if walk.node is not None else 0
-        return FileStatus(FileKind.DIRECTORY, 0, inode=inode, links=2, permissions=0o555)
+    def _free_name(self, walk: Walk) -> str:
+        """The name of an entry that is yet to be made. EEXIST if there is one."""
+        name = walk.to_last()
+        if name is None or walk.at_mount_point or self._look(walk, name) is not None:
+            raise path_error(errno.EEXIST, walk.text)
+        _check_writable(walk)
+        return name
 
     def _changeable(self, walk: Walk) -> str:
         """The name of an entry that may be renamed or removed: no mount point, root, ``..``."""
@@ -180,9 +219,7 @@ class Namespace:
             raise path_error(errno.EBUSY, walk.text)
         return name
 
-    def _create(
-        self, walk: Walk, name: str, mode: OpenMode, permissions: int
-    ) -> HostFile | Directory:
+    def _create(self, walk: Walk, name: str, mode: OpenMode, permissions: int) -> OpenFile:
         if OpenMode.CREATE not in mode:
             raise path_error(errno.ENOENT, walk.text)
         if walk.needs_directory:
@@ -191,51 +228,52 @@ class Namespace:
         return self._open_regular(walk, name, mode, permissions)
 
     def _open_file(
-        self, walk: Walk, name: str, kind: int, mode: OpenMode, permissions: int
-    ) -> HostFile:
+        self, walk: Walk, name: str, kind: FileKind, mode: OpenMode, permissions: int
+    ) -> OpenFile:
         if OpenMode.CREATE in mode and OpenMode.EXCLUSIVE in mode:
             raise path_error(errno.EEXIST, walk.text)
         if OpenMode.DIRECTORY in mode or walk.needs_directory:
             raise path_error(errno.ENOTDIR, walk.text)
-        if not stat.S_ISREG(kind):
+        if OpenMode.PATH in mode:
+            return self._opened(walk.place.directory.hold(name, self._open.discard))
+        if kind is not FileKind.FILE:
             raise path_error(errno.EACCES, walk.text)
         if mode & _CHANGES:
             _check_writable(walk)
         return self._open_regular(walk, name, mode, permissions)
 
-    def _open_regular(self, walk: Walk, name: str, mode: OpenMode, permissions: int) -> HostFile:
-        flags = _host_flags(mode)
-        if not walk.writable:
-            flags &= ~os.O_CREAT  # the file was there a moment ago; were it not, nothing is made
-        descriptor = os.open(name, flags | _ALWAYS, permissions, dir_fd=walk.descriptor)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise path_error(errno.EACCES, walk.text)
-            os.set_blocking(descriptor, True)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        file = HostFile(descriptor, walk.text, self._open.discard)
-        self._open.add(file)
-        return file
+    def _open_regular(self, walk: Walk, name: str, mode: OpenMode, permissions: int) -> OpenFile:
+        if not walk.place.writable:
+            mode &= ~OpenMode.CREATE  # it was there a moment ago; were it not, nothing is made
+        discard = self._open.discard
+        return self._opened(walk.place.directory.open(name, mode, permissions, discard))
 
-    def _open_directory(self, walk: Walk, mode: OpenMode) -> Directory:
+    def _open_directory(self, walk: Walk, mode: OpenMode) -> OpenFile:
         if OpenMode.CREATE in mode:
             exclusive = OpenMode.EXCLUSIVE in mode
             raise path_error(errno.EEXIST if exclusive else errno.EISDIR, walk.text)
         if mode & _CHANGES:
             raise path_error(errno.EISDIR, walk.text)
-        status = self._directory_status(walk)
-        host = os.open(".", _LIST, dir_fd=walk.descriptor) if walk.descriptor >= 0 else -1
-        directory = Directory(walk.text, host, status, self._open.discard)
-        self._open.add(directory)
-        return directory
+        here = walk.place
+        held = here.directory.held_again(readable=OpenMode.PATH not in mode)
+        place = Place(held, here.node, here.mount, here.names)
+        return self._opened(Directory(walk.text, place, mode, self._open.discard))
+
+    def _opened(self, file: OpenFile) -> OpenFile:
+        self._open.add(file)
+        return file
 
 
 def _check_writable(walk: Walk) -> None:
     """EROFS below a read-only mount, and for the directories of the mount table alone."""
-    if not walk.writable or walk.descriptor < 0:
+    if not walk.place.writable:
         raise path_error(errno.EROFS, walk.text)
+
+
+def _holds_link(walk: Walk, mode: OpenMode) -> bool:
+    """O_PATH with O_NOFOLLOW: a link is held itself."""
+    wanted = OpenMode.PATH | OpenMode.NO_FOLLOW
+    return mode & wanted == wanted and not walk.needs_directory
 
 
 def _check_link(walk: Walk, mode: OpenMode) -> None:
@@ -244,43 +282,3 @@ def _check_link(walk: Walk, mode: OpenMode) -> None:
     if OpenMode.NO_FOLLOW in mode and not walk.needs_directory:
         directory = OpenMode.DIRECTORY in mode
         raise path_error(errno.ENOTDIR if directory else errno.ELOOP, walk.text)
-
-
-def _host_flags(mode: OpenMode) -> int:
-    if OpenMode.WRITE in mode:
-        flags = os.O_RDWR if OpenMode.READ in mode else os.O_WRONLY
-    else:
-        flags = os.O_RDONLY
-    for ours, host in (
-        (OpenMode.CREATE, os.O_CREAT),
-        (OpenMode.EXCLUSIVE, os.O_EXCL),
-        (OpenMode.TRUNCATE, os.O_TRUNC),
-        (OpenMode.APPEND, os.O_APPEND),
-    ):
-        if ours in mode:
-            flags |= host
-    return flags
-
-
-def _entry(found: os.DirEntry[str]) -> DirectoryEntry:
-    if found.is_symlink():
-        kind = FileKind.SYMBOLIC_LINK
-    elif found.is_dir(follow_symlinks=False):
-        kind = FileKind.DIRECTORY
-    elif found.is_file(follow_symlinks=False):
-        kind = FileKind.FILE
-    else:
-        kind = FileKind.OTHER
-    return DirectoryEntry(found.name, kind, found.inode())
-
-
-def _mount_entry(name: str, node: MountNode) -> DirectoryEntry:
-    mount = node.mount
-    if isinstance(mount, FileMount):
-        try:
-            found = os.stat(mount.name, dir_fd=mount.descriptor, follow_symlinks=False)
-        except FileNotFoundError:  # the host removed it; the mount point is still there
-            return DirectoryEntry(name, FileKind.FILE)
-        return DirectoryEntry(name, FileKind.FILE, found.st_ino)
-    inode = os.fstat(mount.descriptor).st_ino if isinstance(mount, DirectoryMount) else node.inode
-    return DirectoryEntry(name, FileKind.DIRECTORY, inode)

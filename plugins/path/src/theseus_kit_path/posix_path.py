@@ -25,7 +25,6 @@ class Path:
         self._text = text
         self._components: tuple[str, ...] | None = None
 
-    @property
     def components(self) -> tuple[str, ...]:
         """``/`` for the root, then the names. ``..`` stays: only a look-up can resolve it.
 
@@ -42,18 +41,16 @@ class Path:
             self._components = tuple(kept)
         return self._components
 
-    @property
     def is_absolute(self) -> bool:
         return self._text.startswith("/")
 
-    @property
     def parent(self) -> Path | None:
         """The path without its last component; None for the root and for the empty path.
 
         The parent of a lone name is the empty path, as in Rust. Textual: the parent of ``a/..``
         is ``a``.
         """
-        components = self.components
+        components = self.components()
         if not components or components == (ROOT,):
             return None
         if len(components) == 1:
@@ -64,10 +61,9 @@ class Path:
         text = text[: len(text) - len(components[-1])]
         return Path(_without_trailing_noise(text))
 
-    @property
     def file_name(self) -> str | None:
         """The last component if it is a name; None for ``/``, ``..`` and a lone ``.``."""
-        components = self.components
+        components = self.components()
         if not components or components[-1] in (ROOT, "..") or components == (".",):
             return None
         return components[-1]
@@ -90,10 +86,10 @@ class Path:
         return f"Path({self._text!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Path) and self.components == other.components
+        return isinstance(other, Path) and self.components() == other.components()
 
     def __hash__(self) -> int:
-        return hash(self.components)
+        return hash(self.components())
 
 
 def _without_trailing_noise(text: str) -> str:

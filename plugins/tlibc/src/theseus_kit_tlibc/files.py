@@ -12,10 +12,12 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
-from theseus_kit.values.paths import FileKind, FileStatus
+from theseus_kit.values.paths import FileKind, FileStatus, OpenMode
 
 if TYPE_CHECKING:
-    from theseus_kit.values.paths import OpenFile
+    from collections.abc import Sequence
+
+    from theseus_kit.values.paths import DirectoryEntry, OpenFile, StatusChange
 
 OPEN_MAX = 1024
 _REMEMBERED = 2048
@@ -26,6 +28,7 @@ class Stream:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor: int | None = descriptor
+        self.mode = OpenMode.WRITE if descriptor else OpenMode.READ
         self._number = descriptor
 
     def read(self, size: int = -1) -> bytes:
@@ -52,11 +55,23 @@ class Stream:
     def truncate(self, size: int) -> None:
         raise InvalidParameterError("a stream has no length")
 
+    def allocate(self, offset: int, size: int) -> None:
+        raise PlatformError("a stream has no length", errno.ESPIPE)
+
     def synchronize(self) -> None:
         raise InvalidParameterError("a stream cannot be synchronised")
 
+    def set_append(self, append: bool) -> None:
+        """A stream has only its end to be written to."""
+
+    def entries(self) -> Sequence[DirectoryEntry]:
+        raise PlatformError("a stream is no directory", errno.ENOTDIR)
+
     def status(self) -> FileStatus:
         return FileStatus(FileKind.OTHER, 0, permissions=0o620)
+
+    def change(self, change: StatusChange) -> None:
+        raise PlatformError("the streams are the host's", errno.EPERM)
 
     def close(self) -> None:
         """The stream is the host's: the guest loses it, the host keeps it."""

@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.values.memory import PAGE_SIZE, Protection
-from theseus_kit.values.paths import FileKind
 from theseus_kit_tlibc.declare import MINUS_ONE, NULL, Header, c_function
 from theseus_kit_tlibc.files import OPEN_MAX
 
@@ -158,19 +157,13 @@ class Unistd(Header):
     @c_function("int unlink(const char *pathname)", system_call=87, on_error=MINUS_ONE)
     def unlink(self, pathname: int) -> int:
         path = self.library.path(pathname)
-        status = self.library.hooks.path_status(path=path, follow=False)
-        if status.kind is FileKind.DIRECTORY:
-            raise PlatformError(f"{path}: is a directory", errno.EISDIR)
-        self.library.hooks.path_remove(path=path)
+        self.library.hooks.path_remove(path=path, directory=False)
         return 0
 
     @c_function("int rmdir(const char *pathname)", system_call=84, on_error=MINUS_ONE)
     def rmdir(self, pathname: int) -> int:
         path = self.library.path(pathname)
-        status = self.library.hooks.path_status(path=path, follow=False)
-        if status.kind is not FileKind.DIRECTORY:
-            raise PlatformError(f"{path}: is no directory", errno.ENOTDIR)
-        self.library.hooks.path_remove(path=path)
+        self.library.hooks.path_remove(path=path, directory=True)
         return 0
 
     @c_function("char *getcwd(char *buf, size_t size)", on_error=NULL)
