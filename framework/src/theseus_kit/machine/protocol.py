@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from theseus_kit.values.exceptions import ExceptionContext, Registers
 from theseus_kit.values.memory import AddressRange, Protection
@@ -43,6 +43,19 @@ ExceptionCallback: TypeAlias = Callable[[ExceptionContext], None]
 
 SystemCallCallback: TypeAlias = Callable[[int, int, int, int, int, int, int], int]
 """number, then the six argument registers, unsigned; returns rax."""
+
+
+class Waiting(NamedTuple):
+    """Guest code that waits for Python, as it stood when it gave up control."""
+
+    registers: Registers
+    """Inside an export: as at its entry, rip being the return address."""
+    is_exact: bool
+    """rip is the very instruction, as at an exception."""
+    export: int | None
+    """The address of the export it called, None at an exception or a system call."""
+    name: str = ""
+    """The name the export was given."""
 
 
 class Memory(Protocol):
@@ -147,6 +160,12 @@ class Machine(Protocol):
         ...
 
     @property
+    def thread_pointer_cell(self) -> int | None:
+        """Where machine code finds the selected thread's ``fs_base`` in memory, on a machine
+        without :attr:`Ability.THREAD_POINTER`; None on one whose ``fs:`` is the guest's."""
+        ...
+
+    @property
     def rewrite_system_calls(self) -> Callable[[Iterable[int]], None] | None:
         """What must be told the address of every ``syscall`` instruction of an image before the
         image runs, on a machine that cannot catch them by itself; None on one that can."""
@@ -222,6 +241,18 @@ class Machine(Protocol):
     def registers_are_exact(self) -> bool:
         """The rip of :meth:`registers` is the very instruction the guest stopped at, as at an
         exception, and not the address after a call or a system call."""
+        ...
+
+    def waiting(self) -> Sequence[Waiting]:
+        """Every call of guest code that is in progress, innermost first, each where it waits.
+
+        The first is what :meth:`registers` tells. Empty where no guest code is running.
+        """
+        ...
+
+    def is_own_code(self, address: int) -> bool:
+        """Whether an address is the machine's own code: exports, what :meth:`place_code` placed,
+        and what a guest function returns to that was called from Python."""
         ...
 
     def interrupt(self) -> None:

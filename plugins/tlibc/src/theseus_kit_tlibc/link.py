@@ -6,7 +6,6 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, ClassVar
 
-from theseus_kit.machine.protocol import Ability
 from theseus_kit_tlibc.declare import Header, c_function
 from theseus_kit_tlibc.listing import Listing
 
@@ -25,6 +24,25 @@ TLS_GET_ADDR = Listing(
     488b04d0                mov rax, qword ptr [rax + rdx*8]
     4885c0                  test rax, rax
     7405                    je 0x1f
+    48034708                add rax, qword ptr [rdi + 8]     ; the offset
+    c3                      ret
+    49bbcccccccccccccccc    movabs r11, 0xcccccccccccccccc   ; __tls_get_addr_slow
+    41ffe3                  jmp r11
+    """
+)
+
+# The same where fs: is not the guest's: the machine keeps the thread pointer in memory.
+TLS_GET_ADDR_BY_CELL = Listing(
+    """
+    48b8cccccccccccccccc    movabs rax, 0xcccccccccccccccc   ; thread_pointer_cell
+    488b00                  mov rax, qword ptr [rax]
+    488b4008                mov rax, qword ptr [rax + 8]     ; the DTV
+    488b17                  mov rdx, qword ptr [rdi]         ; the module
+    483b10                  cmp rdx, qword ptr [rax]
+    770e                    ja 0x27
+    488b04d0                mov rax, qword ptr [rax + rdx*8]
+    4885c0                  test rax, rax
+    7405                    je 0x27
     48034708                add rax, qword ptr [rdi + 8]     ; the offset
     c3                      ret
     49bbcccccccccccccccc    movabs r11, 0xcccccccccccccccc   ; __tls_get_addr_slow
@@ -52,10 +70,13 @@ class Link(Header):
         self._loads = self._unloads = 0
 
     def machine_code(self, listing: Listing) -> Callable[[], bytes] | None:
-        thread_pointer = Ability.THREAD_POINTER in self.library.machine.abilities
-        if not (thread_pointer and self._has_vector):
+        if not self._has_vector:
             return None
-        return lambda: listing.with_address(self.library.provided("__tls_get_addr_slow"))
+        cell = self.library.machine.thread_pointer_cell
+        slow = "__tls_get_addr_slow"
+        if cell is None:
+            return lambda: listing.with_address(self.library.provided(slow))
+        return lambda: TLS_GET_ADDR_BY_CELL.with_addresses(cell, self.library.provided(slow))
 
     @c_function("void *__tls_get_addr_slow(const tls_index *index)")
     def tls_get_addr_slow(self, index: int) -> int:

@@ -37,3 +37,10 @@ class Listing:
     def with_address(self, address: int) -> bytes:
         """The code with an address in its holes."""
         return self.code.replace(HOLE, address.to_bytes(8, "little"))
+
+    def with_addresses(self, *addresses: int) -> bytes:
+        """The code with an address of its own in each of its holes, in order."""
+        code = self.code
+        for address in addresses:
+            code = code.replace(HOLE, address.to_bytes(8, "little"), 1)
+        return code

@@ -153,6 +153,12 @@ class Cpu:
         self.library.context_restore(self.handle, context)
         self._contexts.append(context)
 
+    def read_saved_frame(self, context: ctypes.c_void_p) -> Registers:
+        """The integer registers of a saved state."""
+        read = self._read
+        self.library.context_reg_read_batch(context, read.ids, read.pointers, read.count)
+        return self.frame.copy()
+
     def load_pristine(self) -> None:
         """Go to the state of a thread that has run nothing."""
         assert self._pristine is not None

@@ -84,6 +84,10 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "uc_context_free": (ctypes.c_int, ctypes.c_void_p),
     "uc_context_save": (ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p),
     "uc_context_restore": (ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p),
+    "uc_context_reg_read_batch": (
+        ctypes.c_int,
+        *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int),
+    ),
     "uc_emu_stop": (ctypes.c_int, ctypes.c_void_p),
     "uc_hook_del": (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t),
 }
@@ -115,6 +119,7 @@ class Library:
         self.context_free: Any = short.uc_context_free
         self.context_save: Any = short.uc_context_save
         self.context_restore: Any = short.uc_context_restore
+        self.context_reg_read_batch: Any = short.uc_context_reg_read_batch
         self.emu_stop: Any = short.uc_emu_stop
         self.hook_del: Any = short.uc_hook_del
         self.ctl: Any = short.uc_ctl  # variadic: arguments are passed as ctypes objects

@@ -28,6 +28,7 @@ from theseus_kit.machine.protocol import (
     HostFunction,
     SystemCallCallback,
     Thread,
+    Waiting,
 )
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import PAGE_SIZE, AddressRange
@@ -139,6 +140,10 @@ class EmulatedMachine:
         self._exits.system_call = system_call
 
     @property
+    def thread_pointer_cell(self) -> None:
+        return None
+
+    @property
     def rewrite_system_calls(self) -> None:
         return None
 
@@ -233,6 +238,18 @@ class EmulatedMachine:
     @property
     def registers_are_exact(self) -> bool:
         return self._loop.place == EXCEPTION
+
+    def waiting(self) -> Sequence[Waiting]:
+        first, names = self._own + stubs.EXPORTS_OFFSET, self._exits.names
+        return [
+            Waiting(registers, is_exact, first + stubs.EXPORT_SIZE * number, names[number])
+            if number is not None
+            else Waiting(registers, is_exact, None)
+            for registers, is_exact, number in self._loop.waiting()
+        ]
+
+    def is_own_code(self, address: int) -> bool:
+        return self._own + PAGE_SIZE <= address < self._own + OWN_SIZE
 
     def interrupt(self) -> None:
         if self._loop.place != IDLE:

@@ -19,7 +19,8 @@ does not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Iterator, Sequence
 
 from theseus_kit.errors import GuestInterrupted, GuestKilled, MachineError
 from theseus_kit.machine.emulated import library as uc
@@ -78,6 +79,8 @@ class RunLoop:
         self._memory = memory
         self._context: ExceptionContext | None = None
         """The exception that is being handled, where ``place`` is EXCEPTION."""
+        self._outer: list[tuple[ctypes.c_void_p, int, ExceptionContext | None]] = []
+        """For each nested call what waits for it: the CPU's state, who has control, the exception."""
         self._runs = 0
         self._runs_at_last_beat = -1
 
@@ -127,10 +130,12 @@ class RunLoop:
         cpu = self._cpu
         _leave_room_for_callbacks(4)  # saving goes through ctypes, which hides a RecursionError
         state = cpu.save()
+        self._outer.append((state, self.place, self._context))
         try:
             result = self._call(address, arguments, float_arguments, stack_pointer)
             self.float_result = cpu.read_double(0)
         finally:
+            self._outer.pop()
             cpu.restore(state)
         return result
 
@@ -339,9 +344,32 @@ class RunLoop:
             return self._context.registers.copy()
         registers = self._cpu.read_frame().copy()
         if self.place == EXPORT or (self.place == GUEST and not self._exits.in_system_call):
-            registers.rip = self._memory.read_u64(registers.rsp)
-            registers.rsp += 8
+            self._return(registers)
         return registers
+
+    def waiting(self) -> Iterator[tuple[Registers, bool, int | None]]:
+        """Each call in progress, innermost first: see :class:`protocol.Waiting`.
+
+        For the address of an export its number.
+        """
+        if self.place == IDLE:
+            return
+        registers = self.registers()
+        is_export = self.place in (EXPORT, GUEST) and not self._exits.in_system_call
+        # An export's stub leaves its number in r11.
+        yield registers, self.place == EXCEPTION, registers.r11 if is_export else None
+        for state, place, context in reversed(self._outer):
+            if place == EXCEPTION and context is not None:
+                yield context.registers.copy(), True, None
+            else:
+                registers = self._cpu.read_saved_frame(state)
+                self._return(registers)
+                yield registers, False, registers.r11
+
+    def _return(self, registers: Registers) -> None:
+        """Go from an export's entry to its caller."""
+        registers.rip = self._memory.read_u64(registers.rsp)
+        registers.rsp += 8
 
 
 def _is_early_fetch(context: ExceptionContext) -> bool:

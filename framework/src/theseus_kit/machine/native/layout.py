@@ -17,6 +17,7 @@ All are in host memory that guest code has no business with. Offsets are bytes.
     │ FLOAT_RESULT │ xmm0 after a call     │  │ TIMER   │ its kernel number              │
     │ EXPORTS      │ table of functions    │  │ TICKS   │ since the GIL was released     │
     │ ON_…         │ Python callables      │  └─────────┴────────────────────────────────┘
+    │ THREAD_…     │ guest thread's fs_base│
     └──────────────┴───────────────────────┘
 
     frame, on the host's stack, while Python holds control inside guest code
@@ -43,6 +44,7 @@ CONTEXT_FLOAT_RESULT: Final = 0x30
 CONTEXT_EXPORTS: Final = 0x38
 CONTEXT_ON_EXCEPTION: Final = 0x40
 CONTEXT_ON_SYSTEM_CALL: Final = 0x48
+CONTEXT_THREAD_POINTER: Final = 0x50
 
 THREAD_POINTER: Final = 0x00
 THREAD_RUNNING: Final = 0x08

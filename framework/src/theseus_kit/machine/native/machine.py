@@ -41,6 +41,7 @@ from theseus_kit.values.exceptions import (
 from theseus_kit.values.memory import AddressRange, Protection
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
+_REGISTER_ARGUMENTS = 6
 _RED_ZONE = 128
 """Bytes below rsp that a function may use without saying so (System V ABI, 3.2.2)."""
 _REGISTERS_SIZE = layout.FRAME_KIND
@@ -75,6 +76,7 @@ class NativeMachine:
         self._view = self._memory.view
         self._context = Context(self._view)
         self._words = self._context.words
+        self._place = self._context.address
         self._enter = self._process.enter
         self._code = OwnCode(
             self._territory.own, self._view, self._context.address, self._process.host_call
@@ -87,9 +89,11 @@ class NativeMachine:
         """Where rip is after the int3 that stands for a ``syscall``."""
         self._thread: NativeThread | None = None
         self._frame_thread: NativeThread | None = None
-        """The guest thread of the innermost call; None for a prepared one."""
+        """The guest thread of the innermost call that Python placed; None: the idle thread's."""
         self._idle_thread: NativeThread | None = None
-        """The thread that prepared calls run on, selected when nothing ran."""
+        """The thread that calls run on which machine code places: selected when nothing ran."""
+        self._names: list[str] = []
+        """Of the exports, by number."""
         self._owner = 0
         """Python's number of the host thread that uses the machine."""
         self._features: frozenset[str] | None = None
@@ -128,6 +132,10 @@ class NativeMachine:
         return self._features
 
     @property
+    def thread_pointer_cell(self) -> int:
+        return self._place + layout.CONTEXT_THREAD_POINTER
+
+    @property
     def rewrite_system_calls(self) -> Callable[[Iterable[int]], None] | None:
         return None if self._dispatches else self._rewrite_system_calls
 
@@ -140,7 +148,9 @@ class NativeMachine:
 
     @property
     def can_call(self) -> bool:
-        return not self._closed and self._may_call()
+        if not self._words[HOST_STACK]:
+            return not self._closed
+        return self._may_call()
 
     def _may_call(self) -> bool:
         if not self._words[HOST_STACK]:
@@ -160,6 +170,7 @@ class NativeMachine:
     ) -> int:
         self._require_open()
         kind = layout.KIND_REENTERING if reenters else layout.KIND_EXPORT
+        self._names.append(name)
         return self._code.export_address(self._context.add(function, arity, kind))
 
     def replace_export(self, address: int, function: HostFunction, arity: int) -> None:
@@ -176,11 +187,15 @@ class NativeMachine:
     def select_thread(self, thread: Thread) -> None:
         assert isinstance(thread, NativeThread)
         self._require_rest("select a thread")
+        if self._thread is not None:
+            self._thread.deselect()
+        thread.select(self._words)
         self._thread = thread
-        self._select_for_prepared()
+        self._select_for_machine_code()
 
-    def _select_for_prepared(self) -> None:
-        """Tell prepared calls their stack. Inside guest code they come to Python for it."""
+    def _select_for_machine_code(self) -> None:
+        """Say where calls go. After a switch inside guest code Python places them, until none is
+        running any more."""
         if self._words[HOST_STACK]:
             self._words[TOP] = 0
         elif self._thread is not None:
@@ -195,14 +210,13 @@ class NativeMachine:
         float_arguments: Sequence[float] = (),
         stack_pointer: int | None = None,
     ) -> int:
-        words, thread = self._words, self._thread
-        if not words[HOST_STACK]:
-            if not words[TOP]:
-                self._select_for_prepared()
-            plain = stack_pointer is None and len(arguments) <= 6 and not float_arguments
-            if plain and thread is not None:
-                return self._run(address, thread.top, arguments)
+        if stack_pointer is None and len(arguments) <= _REGISTER_ARGUMENTS and not float_arguments:
+            result: int | None = self._enter(self._place, address, 0, *arguments)
+            if result is not None:
+                return result
         self._require_rest("call guest code")
+        if not self._words[HOST_STACK]:
+            self._select_for_machine_code()
         return self._call(address, arguments, float_arguments, stack_pointer)
 
     def _call(
@@ -227,13 +241,13 @@ class NativeMachine:
             else:
                 self._memory.check((stack_pointer & -16) - 8, 8, Protection.READ_WRITE)
             stack_pointer &= -16
-            if len(arguments) > 6:
-                stack_pointer = self._push(arguments[6:], stack_pointer)
+            if len(arguments) > _REGISTER_ARGUMENTS:
+                stack_pointer = self._push(arguments[_REGISTER_ARGUMENTS:], stack_pointer)
                 if thread is not None and outer is None:
                     outer, outer_top, thread.top = thread, thread.top, stack_pointer
-            words = list(arguments[:6])
+            words = list(arguments[:_REGISTER_ARGUMENTS])
             if float_arguments:
-                words += [0] * (6 - len(words))
+                words += [0] * (_REGISTER_ARGUMENTS - len(words))
                 words += [_WORD.unpack(_DOUBLE.pack(value))[0] for value in float_arguments]
             return self._run(address, stack_pointer, words)
         finally:
@@ -251,7 +265,7 @@ class NativeMachine:
         outer = self._frame_thread
         self._frame_thread = self._thread
         try:
-            enter, place = self._enter, self._context.address
+            enter, place = self._enter, self._place
             result: int | None = enter(place, address, stack_pointer, *arguments)
             if result is None:
                 self._attach()
@@ -282,7 +296,7 @@ class NativeMachine:
         def slow() -> int:
             return self.call(address, values)
 
-        if len(values) > 6:
+        if len(values) > _REGISTER_ARGUMENTS:
             return slow
         return self._process.prepared.prepare(
             self._context.address, address, values, slow, self._context
@@ -315,7 +329,11 @@ class NativeMachine:
         return bool(frame) and self._word(frame + layout.FRAME_KIND) in kinds
 
     def waiting(self) -> Sequence[Waiting]:
-        return list(waiting_frames(self._view, self._words[FRAME], self._code.export_address))
+        frame = self._words[FRAME]
+        return list(waiting_frames(self._view, frame, self._code.export_address, self._names))
+
+    def is_own_code(self, address: int) -> bool:
+        return address in self._territory.own or address in self._process.code
 
     def interrupt(self) -> None:
         if self._closed or not self._words[HOST_STACK]:

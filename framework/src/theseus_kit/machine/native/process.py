@@ -30,6 +30,7 @@ from theseus_kit.machine.native.handlers import TICK_SIGNAL, SignalHandlers
 from theseus_kit.machine.native.prepared import STUB_SIZE, PreparedCalls
 from theseus_kit.machine.native.territory import GUEST_RANGE
 from theseus_kit.machine.native.threads import Threads
+from theseus_kit.values.memory import AddressRange
 
 _CODE_SIZE = 0x4000
 _STUBS_SIZE = 0x10000
@@ -100,6 +101,7 @@ class Process:
         except Exception as error:
             raise MachineError(f"the host allows no executable memory: {error}") from error
         labels = linked.labels
+        self.code = AddressRange.of_size(base, _CODE_SIZE + _STUBS_SIZE)
         self.host_call = labels["host_call"]
         self._labels = labels
         self._set("first_entry", labels["entry_0"])

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 
 from theseus_kit.machine.native import layout
@@ -21,13 +21,15 @@ _EXACT = frozenset((layout.KIND_EXCEPTION, layout.KIND_TICK))
 
 
 def waiting_frames(
-    view: memoryview, frame: int, export_address: Callable[[int], int]
+    view: memoryview, frame: int, export_address: Callable[[int], int], names: Sequence[str]
 ) -> Iterator[Waiting]:
-    """From the innermost frame outwards; ``export_address`` finds an export by its number."""
+    """From the innermost frame outwards; exports are found and named by their number."""
     while frame:
         registers = Registers.from_buffer_copy(view[frame : frame + _SIZE])
         kind, outer = _KIND_AND_OUTER.unpack_from(view, frame + layout.FRAME_KIND)
-        # An export's stub leaves its number in r11.
-        export = export_address(registers.r11) if kind in _EXPORTS else None
-        yield Waiting(registers, kind in _EXACT, export)
+        if kind in _EXPORTS:  # whose stub leaves its number in r11
+            number = registers.r11
+            yield Waiting(registers, False, export_address(number), names[number])
+        else:
+            yield Waiting(registers, kind in _EXACT, None)
         frame = outer

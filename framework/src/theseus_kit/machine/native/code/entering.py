@@ -60,6 +60,13 @@ enter_arguments_done:
     e8 @                                | call check_handlers
     0f 83 @                             | jae enter_refused
 enter_checked:
+    49 83 7e 08 00                      | cmp qword ptr [r14 + 8], 0
+    0f 85 @                             | jne enter_placed
+    e8 @                                | call find_stack
+    48 85 c0                            | test rax, rax
+    0f 84 @                             | je enter_refused
+    49 89 46 08                         | mov qword ptr [r14 + 8], rax
+enter_placed:
     e8 @                                | call run_guest
     83 fa 01                            | cmp edx, 1
     0f 84 @                             | je enter_failed
@@ -95,13 +102,10 @@ prepared:
     48 83 ec 08                         | sub rsp, 8
     4c 89 dd                            | mov rbp, r11
     49 8b 1b                            | mov rbx, qword ptr [r11 + SLOT_CONTEXT]
-    ; inside guest code: Python finds the stack
-    48 83 7b 10 00                      | cmp qword ptr [rbx + CONTEXT_FRAME], 0
-    0f 85 @                             | jne prepared_slow
-    48 8b 43 18                         | mov rax, qword ptr [rbx + CONTEXT_TOP]
+    e8 @                                | call find_stack
     48 85 c0                            | test rax, rax
     0f 84 @                             | je prepared_slow
-    49 89 43 18                         | mov qword ptr [r11 + SLOT_STACK_POINTER], rax
+    48 89 45 18                         | mov qword ptr [rbp + SLOT_STACK_POINTER], rax
     48 89 2c 24                         | mov qword ptr [rsp], rbp
     48 8b 03                            | mov rax, qword ptr [rbx + CONTEXT_THREAD]
     48 83 78 28 00                      | cmp qword ptr [rax + THREAD_TICKING], 0
@@ -110,8 +114,7 @@ prepared:
     e8 @                                | call check_handlers
     0f 83 @                             | jae prepared_refused
 prepared_checked:
-    49 89 eb                            | mov r11, rbp
-    4d 8d 73 10                         | lea r14, [r11 + SLOT_TARGET]
+    4c 8d 75 10                         | lea r14, [rbp + SLOT_TARGET]
     45 31 ff                            | xor r15d, r15d
     e8 @                                | call run_guest
     83 fa 01                            | cmp edx, 1
@@ -136,6 +139,30 @@ prepared_leave:
     41 5c                               | pop r12
     5b                                  | pop rbx
     5d                                  | pop rbp
+    c3                                  | ret
+
+; rbx = context → rax: the call's rsp, 0: ask Python
+find_stack:
+    48 8b 43 18                         | mov rax, qword ptr [rbx + CONTEXT_TOP]
+    48 85 c0                            | test rax, rax
+    ; threads were switched inside guest code
+    0f 84 @                             | je find_stack_done
+    48 83 7b 08 00                      | cmp qword ptr [rbx + CONTEXT_HOST_STACK], 0
+    0f 84 @                             | je find_stack_done
+    31 c0                               | xor eax, eax
+    48 8b 4b 10                         | mov rcx, qword ptr [rbx + CONTEXT_FRAME]
+    48 85 c9                            | test rcx, rcx
+    0f 84 @                             | je find_stack_done  ; another thread runs guest code
+    48 8b 91 90 00 00 00                | mov rdx, qword ptr [rcx + FRAME_KIND]
+    48 83 fa 01                         | cmp rdx, KIND_REENTERING
+    0f 84 @                             | je find_stack_below
+    48 83 fa 03                         | cmp rdx, KIND_EXCEPTION
+    0f 85 @                             | jne find_stack_done
+find_stack_below:
+    48 8b 41 38                         | mov rax, qword ptr [rcx + FRAME_RSP]
+    48 83 c0 80                         | add rax, -0x80                          ; the red zone
+    48 83 e0 f0                         | and rax, -0x10
+find_stack_done:
     c3                                  | ret
 
 ; rbx = context, r14 = words, r15 = floats
