@@ -14,7 +14,9 @@ from theseus_kit.runtime.error_chains import AMENDMENTS
 from theseus_kit.runtime.guest_ctypes import guest_ctypes, guest_platform, guest_sys
 from theseus_kit.runtime.library import GuestLibrary
 from theseus_kit.runtime.package import PrivatePackage
+from theseus_kit.runtime.plain_calls import replace_hot_methods
 from theseus_kit.runtime.prepared import Preparer
+from theseus_kit.runtime.prepared_host import HostFunctionPreparer
 from theseus_kit.runtime.wheel import find_wheel
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ class Runtime:
             platform.hooks, self.wheel, self.wasmtime, machine.cpu_features
         )
         self._preparer = Preparer(machine, self._library, self._package)
+        self._host_preparer = HostFunctionPreparer(machine, self._library, self._package)
+        replace_hot_methods(self._package, self._preparer)
 
     def load_submodule(self, name: str) -> ModuleType:
         """Return a module of the API by its ordinary name, such as ``wasmtime.component``.
@@ -154,9 +158,9 @@ class Runtime:
     def prepare_host_function(self, store: Any, kind: Any, function: Callable[..., Any]) -> Any:
         """Return a ``Func`` of a ``FuncType`` that calls Python with plain numbers.
 
-        See :meth:`Preparer.prepare_host_function`. Raises ModuleError for a type with references.
+        See :meth:`HostFunctionPreparer.prepare`. Raises ModuleError for a type with references.
         """
-        return self._preparer.prepare_host_function(store, kind, function)
+        return self._host_preparer.prepare(store, kind, function)
 
     def close(self) -> None:
         """Let go of what the runtime itself holds in the guest; the platform closes next.
