@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from theseus_kit.errors import ImageError
-from theseus_kit.runtime.wheel import find_wheel
+from theseus_kit.runtime.wheel import GUEST_LIBRARY, SUPPORTED, find_wheel
 
 
 def test_the_installed_wheel_is_the_one_python_would_import() -> None:
@@ -50,3 +51,31 @@ def test_a_missing_package_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no wasmtime package here"):
         find_wheel(tmp_path / "absent" / "too")
+
+
+@pytest.mark.parametrize(
+    ("version", "is_supported"),
+    [("29.0.0", False), ("30.0.0", True), ("50.0.1", True), ("51.0.0", False), ("0.40.0", False)],
+)
+def test_versions_outside_the_declared_range_are_refused(
+    tmp_path: Path, version: str, is_supported: bool
+) -> None:
+    package = tmp_path / "wasmtime"
+    (package / GUEST_LIBRARY.parent).mkdir(parents=True)
+    (package / "_bindings.py").write_text("")
+    (package / GUEST_LIBRARY).write_bytes(b"")
+    (tmp_path / f"wasmtime-{version}.dist-info").mkdir()
+    if is_supported:
+        assert find_wheel(tmp_path).version == version
+        return
+    with pytest.raises(ImageError) as caught:
+        find_wheel(tmp_path)
+    assert str(caught.value) == (
+        f"wasmtime {version} is not supported, 30 to 50 are: pip install 'wasmtime>=30,<51'"
+    )
+
+
+def test_the_distribution_declares_the_supported_range() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    (specifier,) = [text for text in project["dependencies"] if text.startswith("wasmtime")]
+    assert specifier == f"wasmtime>={SUPPORTED.start},<{SUPPORTED.stop}"

@@ -17,6 +17,11 @@ GUEST_LIBRARY = Path("linux-x86_64", "_libwasmtime.so")
 is."""
 
 
+SUPPORTED = range(30, 51)
+"""The versions (their first numbers) whose bindings and library are known to work here. The same
+range is declared in the distribution's metadata."""
+
+
 class Wheel:
     """An installed, or merely unpacked, wasmtime wheel."""
 
@@ -39,7 +44,8 @@ def find_wheel(path: str | Path | None = None) -> Wheel:
     """Return the wheel at ``path``, or else the one that ``import wasmtime`` would find.
 
     ``path`` is the package's directory, or the directory that holds it (the target of
-    ``pip install --target``). Raises ImageError where there is no such wheel.
+    ``pip install --target``). Raises ImageError where there is no such wheel, or one of a version
+    that is not :data:`SUPPORTED`; a package without metadata has no version to refuse.
     """
     if path is None:
         package = _installed_package()
@@ -55,6 +61,7 @@ def find_wheel(path: str | Path | None = None) -> Wheel:
             "(pip install --target DIRECTORY wasmtime)"
         )
     wheel = Wheel(package.absolute(), _version_beside(package))
+    _check_version(wheel)
     if not wheel.library.is_file():
         raise ImageError(
             f"{wheel.library}: missing; the guest needs the wheel for Linux on x86-64 "
@@ -62,6 +69,16 @@ def find_wheel(path: str | Path | None = None) -> Wheel:
             "wasmtime)"
         )
     return wheel
+
+
+def _check_version(wheel: Wheel) -> None:
+    major = wheel.version.partition(".")[0]
+    if major.isdecimal() and int(major) not in SUPPORTED:
+        first, last = SUPPORTED[0], SUPPORTED[-1]
+        raise ImageError(
+            f"wasmtime {wheel.version} is not supported, {first} to {last} are: "
+            f"pip install 'wasmtime>={first},<{last + 1}'"
+        )
 
 
 def _installed_package() -> Path | None:
