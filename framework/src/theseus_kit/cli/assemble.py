@@ -16,9 +16,13 @@ from theseus_kit.cli.options import (
     PluginsOption,
     assemble_platform,
 )
+from theseus_kit.errors import GuestKilled
 
 if TYPE_CHECKING:
+    from theseus_kit.cli.deaths import Reporter
     from theseus_kit.platform import Platform
+    from theseus_kit.plugin import Plugin
+    from theseus_kit.postmortem.watch import ExceptionWatch
 
 EXIT_TRAP = 134
 """What a shell reports of a process killed by SIGABRT, and what ``wasmtime run`` exits with."""
@@ -53,8 +57,21 @@ def assemble_command(
         Path | None, typer.Option(help="Directory of another wasmtime package to boot.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not show the assembly.")] = False,
+    backtrace: Annotated[
+        Literal["wasm", "full"],
+        typer.Option(help="Of a trap show WebAssembly's frames, or all of the machine's too."),
+    ] = "wasm",
+    core: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write an ELF core file if the run ends by a trap."),
+    ] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="Without a module: print the report as JSON.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Without a module: print the report as JSON. With one: print a trap as JSON, "
+            "the last line of stderr.",
+        ),
     ] = False,
 ) -> int:
     """Assemble a platform, show it on stderr, and run a module on it.
@@ -62,23 +79,53 @@ def assemble_command(
     Options come before the module; everything after it belongs to it. Without a module the
     assembly is checked against what the Wasmtime library needs.
     """
-    with assemble_platform(plugins, machine, option) as platform:
+    watched = bool(module) and (backtrace == "full" or json or core is not None)
+    watchers = _watchers() if watched else []
+    with assemble_platform(plugins, machine, option, watchers=watchers) as platform:
         if not quiet:
             print(platform.report, file=sys.stderr)
         if not module:
             return _report(platform, wasmtime, json)
+        if core is not None:
+            _watch_of(platform).write_cores(platform, core)
         from theseus_kit.cli.run import run_module
 
-        return run_module(
-            platform,
-            module[0],
-            module[1:],
-            invoke=invoke,
-            compile_on=compile_on,
-            cache=None if no_cache else cache or _default_cache(),
-            strict=strict,
-            wasmtime=wasmtime,
-        )
+        def reporter() -> Reporter:
+            from theseus_kit.cli.deaths import Reporter
+
+            watch = _watch_of(platform) if watched else None
+            return Reporter(platform, watch, backtrace, as_json=json, core=core)
+
+        try:
+            return run_module(
+                platform,
+                module[0],
+                module[1:],
+                invoke=invoke,
+                compile_on=compile_on,
+                cache=None if no_cache else cache or _default_cache(),
+                strict=strict,
+                wasmtime=wasmtime,
+                report=lambda error: reporter().error(error),
+            )
+        except GuestKilled as killed:
+            reporter().killed(killed)
+            return EXIT_TRAP
+
+
+def _watchers() -> list[type[Plugin]]:
+    from theseus_kit.postmortem.watch import ExceptionWatch
+
+    return [ExceptionWatch]
+
+
+def _watch_of(platform: Platform) -> ExceptionWatch:
+    """The plugin that looks at exceptions on a platform assembled with it."""
+    from theseus_kit.postmortem.watch import ExceptionWatch
+
+    watch = platform.plugin(ExceptionWatch.description.name)
+    assert isinstance(watch, ExceptionWatch)
+    return watch
 
 
 def _default_cache() -> Path:

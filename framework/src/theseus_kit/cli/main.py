@@ -20,6 +20,7 @@ _COMMANDS = {
     "plugins": ("theseus_kit.cli.plugins", "plugins_command"),
     "python": ("theseus_kit.cli.python", "python_command"),
     "spec": ("theseus_kit.cli.spec", "spec_command"),
+    "symbolicate": ("theseus_kit.cli.symbolicate", "symbolicate_command"),
 }
 # What follows a module or a program to run belongs to it, whatever it looks like; and click must
 # not take python's -m for an option of its own.
@@ -51,10 +52,8 @@ def run() -> int:
         return fail(_guest_error(error), EXIT_TRAP)
     except TheseusKitError as error:
         return fail(str(error), EXIT_SOFTWARE)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # typer makes the one of the other
         return fail("interrupted", EXIT_INTERRUPTED)
-    except typer.Abort:
-        return EXIT_INTERRUPTED
     except Exception as error:
         show = getattr(error, "show", None)  # click's own errors know how to show themselves
         if show is None:
@@ -104,7 +103,7 @@ def _with_causes(error: BaseException) -> str:
 def _guest_error(error: GuestError) -> str:
     lines = [str(error)]
     if isinstance(error, GuestKilled):
-        for number, entry in enumerate(error.backtrace):
-            names = " <- ".join(symbol.display_name for symbol in entry.symbols) or "unknown"
-            lines.append(f"  {number:>3}: {entry.frame.instruction_pointer:#x} {names}")
+        from theseus_kit.cli.backtrace import backtrace_lines
+
+        lines += backtrace_lines(error.backtrace)
     return "\n".join(lines)

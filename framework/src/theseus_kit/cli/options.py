@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import typer
@@ -10,11 +10,14 @@ import typer
 from theseus_kit.assembly import BUNDLED, assemble
 from theseus_kit.errors import UsageError
 from theseus_kit.platform import Platform
+from theseus_kit.plugin import Plugin
 
 PluginsOption = Annotated[
     str, typer.Option("--plugins", help="Plugins, in order, separated by commas.")
 ]
-MachineOption = Annotated[str, typer.Option("--machine", help="The machine to run on: emulated or native.")]
+MachineOption = Annotated[
+    str, typer.Option("--machine", help="The machine to run on: emulated or native.")
+]
 OptionsOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -41,14 +44,16 @@ def assemble_platform(
     machine: str,
     options: list[str] | None,
     defaults: Mapping[str, Mapping[str, object]] | None = None,
+    watchers: Iterable[type[Plugin]] = (),
 ) -> Platform:
     """Assemble what the shared options say.
 
-    ``defaults`` are options, by plugin, for those of these plugins that are assembled.
+    ``defaults`` are options, by plugin, for those of these plugins that are assembled;
+    ``watchers`` are plugins beside those that were named.
     """
     names = [name.strip() for name in plugins.split(",") if name.strip()]
     chosen = parse_options(options or [])
     for owner, values in (defaults or {}).items():
         if owner in names:
             chosen[owner] = {**values, **chosen.get(owner, {})}
-    return assemble(names, machine=machine, options=chosen)
+    return assemble([*watchers, *names], machine=machine, options=chosen)

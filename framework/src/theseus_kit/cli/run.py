@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,8 +29,12 @@ def run_module(
     cache: Path | None,
     strict: bool,
     wasmtime: Path | None,
+    report: Callable[[Exception], None],
 ) -> int:
     """Run a module's export (``invoke``) or its ``_start``; return the exit status.
+
+    ``report`` is told of the Trap or WasmtimeError that ends the call. A killed guest's error is
+    the caller's.
 
     Nothing of the host is visible to the guest but the module and the cache of compiled modules.
     Raises ModuleError for a module, export or argument that cannot be run as asked.
@@ -54,7 +57,7 @@ def run_module(
         results = function(store, *values)
     except (api.Trap, api.WasmtimeError) as error:
         # Only a trap has frames; another error of a call is the user's to read all the same.
-        print(f"theseus-kit: {error}", file=sys.stderr)
+        report(error)
         return EXIT_TRAP
     _print_results([str(t) for t in type_.results], results)
     return 0
