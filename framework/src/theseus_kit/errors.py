@@ -9,6 +9,7 @@ TheseusKitError
 ├── PlatformError         an answer a platform may give: carries the errno that says it in C
 └── GuestError            what became of guest code
     ├── GuestKilled       by an exception nobody handled, or at its own wish
+    ├── GuestUnwinding    its exception passes through Python to a handler further out
     ├── GuestInterrupted  by somebody outside
     └── MissingSymbolError it called a function that no plugin provides
 """
@@ -137,8 +138,23 @@ class GuestKilled(GuestError):
         super().__init__(f"guest killed: {reason if context is None else context}")
         self.reason = reason
         self.context = context
+        self.is_resumed = False
+        """It goes on with a kill that was caught, or one that Python began: told of already."""
         self.registers: Registers | None = None if context is None else context.registers
         self.backtrace = tuple(backtrace)
+
+
+class GuestUnwinding(GuestError):
+    """An exception that guest code threw, on its way out through Python to a guest handler.
+
+    It ends the inner guest call as any Python error does, and goes on in the guest frames outside
+    of the C function it leaves. Python code lets it pass, or catches it and so discards it.
+    ``exception`` is the address of the guest's own exception object.
+    """
+
+    def __init__(self, exception: int, description: str) -> None:
+        super().__init__(f"a {description} is looking for its handler further out")
+        self.exception = exception
 
 
 class GuestInterrupted(GuestError):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # annotations are for readers and type checkers; nothing here
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path as HostPath
 
+    from theseus_kit.errors import GuestUnwinding
     from theseus_kit.image import Image
     from theseus_kit.task import Task
     from theseus_kit.values import paths
@@ -225,10 +226,31 @@ class Unwinding:
 
     @optional
     @hookspec(firstresult=True)
-    def unwind_resume(self, task: Task, registers: Registers, reason: KillReason) -> bool:
-        """Run the landing pads of the frames above a register state, innermost first.
+    def unwind_resume(
+        self,
+        task: Task,
+        registers: Registers,
+        is_exact: bool,
+        reason: KillReason,
+        is_requested: bool,
+    ) -> bool | None:
+        """Run the landing pads of a killed task's frames, innermost first, before they go.
 
-        Return True once every one has run; the reason is not reported again.
+        From a register state to the entry of the guest call it is in; asked once for each call
+        that the kill leaves, so nothing is reported or run twice. ``is_requested``: Python waits
+        for the kill in ``catch_unwind`` or made it by ``resume_unwind``; else whether to clean up
+        is the provider's choice. True: every landing pad has run; False: one did not come to its
+        end, or guest code cannot be called now; None: nothing was to be run.
+        """
+
+    @optional
+    @hookspec(firstresult=True)
+    def unwind_continue(self, unwinding: GuestUnwinding, registers: Registers | None) -> int:
+        """Take up a guest's exception where the Python function that it passed through ends.
+
+        Inside an export ``registers`` is None, and the answer is what the export has to return
+        for the guest to go on in its landing pad; in an exception handler they are the registers
+        that the task resumes with, to be changed. Raises GuestUnwinding to go on further out.
         """
         raise NotImplementedError
 

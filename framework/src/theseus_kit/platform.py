@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from theseus_kit.dispatch.backtraces import capture_backtrace
 from theseus_kit.dispatch.c_calls import CCalls, provider_of
-from theseus_kit.dispatch.exceptions import ExceptionDispatch, capture_backtrace, tell_of_kill
+from theseus_kit.dispatch.exceptions import ExceptionDispatch, tell_of_kill
 from theseus_kit.dispatch.system_calls import SystemCalls
+from theseus_kit.dispatch.unwinding import Caught, catch_unwind, resume_unwind
 from theseus_kit.errors import GuestKilled, MachineError
 from theseus_kit.image import Image, Namespace
 from theseus_kit.plugin import Plugin, Services
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from theseus_kit.image import Needs
     from theseus_kit.machine.protocol import Machine
     from theseus_kit.runtime import Runtime
-    from theseus_kit.values.exceptions import ExceptionContext
+    from theseus_kit.values.exceptions import ExceptionContext, KillReason
+    from theseus_kit.values.linkage import CFunction
     from theseus_kit.values.symbols import BacktraceEntry
 
 
@@ -58,7 +61,8 @@ class Platform:
 
     def start(self) -> None:
         """Gather what the plugins offer and make the main task. Called once, by assembly."""
-        self.machine.set_handlers(ExceptionDispatch(self.hooks, self.tasks), self.system_calls)
+        dispatch = ExceptionDispatch(self.machine, self.hooks, self.tasks)
+        self.machine.set_handlers(dispatch, self.system_calls)
         for name, offered in _offers(self.hooks.c_symbols):
             for symbol in offered:
                 self.namespace.provide(name, symbol)
@@ -122,9 +126,26 @@ class Platform:
 
     def backtrace(self) -> tuple[BacktraceEntry, ...]:
         """Where the guest is, innermost frame first, at any moment Python holds control."""
-        return capture_backtrace(
-            self.hooks, self.tasks, self.machine.registers(), self.machine.registers_are_exact
-        )
+        return capture_backtrace(self.machine, self.hooks, self.tasks)
+
+    def export(self, function: CFunction) -> int:
+        """Return an address that guest code can call to run a Python function, as C declares it.
+
+        Kills and the guest's own exceptions may pass through it; see :class:`CFunction`.
+        """
+        return self._c_calls.export(function)
+
+    def catch_unwind(self, function: Callable[..., Any], *arguments: Any) -> Caught:
+        """Call what may call guest code; return its result, or the kill that ended it.
+
+        The destructors of the guest's frames have run then, innermost first, as far as the
+        provider of unwinding can run them. Other errors pass.
+        """
+        return catch_unwind(self.tasks, function, *arguments)
+
+    def resume_unwind(self, reason: KillReason | GuestKilled) -> NoReturn:
+        """Unwind for a reason, or go on with a kill that was caught; nobody is told of it again."""
+        resume_unwind(reason)
 
     def write_core(
         self, path: str | Path, cause: GuestKilled | ExceptionContext | None = None

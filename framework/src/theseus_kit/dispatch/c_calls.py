@@ -26,7 +26,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from theseus_kit.dispatch.exceptions import tell_of_kill
 from theseus_kit.dispatch.prototype import Argument, CType, Prototype, parse_prototype
-from theseus_kit.errors import GuestKilled, PlatformError, PluginError, TheseusKitError
+from theseus_kit.errors import (
+    GuestKilled,
+    GuestUnwinding,
+    PlatformError,
+    PluginError,
+    TheseusKitError,
+)
 from theseus_kit.values.exceptions import Panicked
 from theseus_kit.values.linkage import CFunction, ErrorConvention
 
@@ -44,6 +50,9 @@ _SINGLE = struct.Struct("<f")
 
 ErrorAnswer = Callable[[PlatformError], int]
 """Turns a platform's no into a result; may raise."""
+
+UnwindingAnswer = Callable[[GuestUnwinding], int]
+"""Takes up a guest's exception that has passed through Python: what the export has to return."""
 
 KillListener = Callable[[GuestKilled], None]
 """Told of a kill while the guest's frames still stand."""
@@ -146,7 +155,7 @@ def provider_of(function: CFunction) -> str:
 class Failure:
     """Answers what a body raised; the cold half of every trampoline."""
 
-    __slots__ = ("_answer", "_function", "_on_kill", "_plugin", "_prototype")
+    __slots__ = ("_answer", "_function", "_on_kill", "_on_unwinding", "_plugin", "_prototype")
 
     def __init__(
         self,
@@ -155,17 +164,21 @@ class Failure:
         prototype: Prototype,
         answer: ErrorAnswer,
         on_kill: KillListener,
+        on_unwinding: UnwindingAnswer | None = None,
     ) -> None:
         self._plugin = plugin
         self._function = function
         self._prototype = prototype
         self._answer = answer
         self._on_kill = on_kill
+        self._on_unwinding = on_unwinding
 
     def __call__(self, error: Exception, words: tuple[int, ...]) -> int:
         try:
             if isinstance(error, PlatformError):
                 return self._answer(error)
+            if isinstance(error, GuestUnwinding) and self._on_unwinding is not None:
+                return self._on_unwinding(error)
             if isinstance(error, TheseusKitError):
                 raise error
             raise self._blame(error, words) from error
@@ -254,6 +267,7 @@ class CCalls:
             prototype,
             self._answer(function),
             lambda killed: tell_of_kill(machine, hooks, tasks, killed),
+            lambda unwinding: _take_up(hooks, unwinding),
         )
         return maker(
             function.body, failure, machine.float_argument, machine.set_float_result
@@ -275,6 +289,13 @@ class CCalls:
             return result
 
         return answer
+
+
+def _take_up(hooks: HookRelay, unwinding: GuestUnwinding) -> int:
+    result: int | None = hooks.unwind_continue(unwinding=unwinding, registers=None)
+    if result is None:
+        raise unwinding
+    return result
 
 
 def negative_errno(error: PlatformError) -> int:

@@ -51,9 +51,13 @@ class FrameKind(Enum):
     """What code a frame belongs to."""
 
     GUEST = "guest"
+    """An image's, or code that a JIT made which is not WebAssembly's."""
     WASM = "wasm"
+    """WebAssembly's, compiled by the runtime."""
     HOST = "host"
+    """A Python function that guest code called."""
     TRANSITION = "transition"
+    """The kit's own machine code, between guest code and Python."""
 
 
 class Frame(NamedTuple):
@@ -72,6 +76,13 @@ class Frame(NamedTuple):
     """Address of the LSDA, None if the frame has no cleanup."""
     kind: FrameKind = FrameKind.GUEST
     registers: Registers | None = None
+    """As they stood in this frame, as far as its callees saved them."""
+    personality: int | None = None
+    """Address of the personality routine, None if the code has none or the walker cannot tell."""
+    arguments_size: int = 0
+    """Bytes of arguments pushed for the call in progress, which a landing pad has to drop."""
+    end_reason: str | None = None
+    """Of a walk's last frame: why it goes no further; None at the end of the stack."""
 
     @property
     def lookup_address(self) -> int:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from theseus_kit_backtrace.dwarf_reading import (
     BROKEN,
     POINTER_ABSOLUTE,
+    POINTER_INDIRECT,
     POINTER_OMITTED,
     Data,
     UnknownEncodingError,
@@ -76,6 +77,8 @@ class Row(NamedTuple):
     cfa_offset: int
     cfa_expression: bytes
     rules: dict[int, Rule]
+    arguments_size: int = 0
+    """Bytes of arguments pushed for the call at this address, which a landing pad has to drop."""
 
 
 class CommonInformation(NamedTuple):
@@ -89,6 +92,10 @@ class CommonInformation(NamedTuple):
     lsda_encoding: int
     is_signal_frame: bool
     program: bytes
+    personality: int = 0
+    """Address of the personality routine, 0 if the functions have none."""
+    personality_is_indirect: bool = False
+    """``personality`` is the address of a word that holds it."""
 
 
 class FrameDescription(NamedTuple):
@@ -145,6 +152,7 @@ def read_common_information(window: Window, position: int) -> CommonInformation:
     pointer_encoding, lsda_encoding, is_signal_frame = POINTER_ABSOLUTE, POINTER_OMITTED, False
     has_data = augmentation.startswith(b"z")
     program_start = position
+    personality, indirect = 0, False
     if has_data:
         size, position = read_uleb128(data, position)
         program_start = position + size
@@ -156,7 +164,8 @@ def read_common_information(window: Window, position: int) -> CommonInformation:
             elif letter == "P":
                 encoding = data[position]
                 address = window.start + position + 1
-                _, position = read_pointer(data, position + 1, encoding, address)
+                personality, position = read_pointer(data, position + 1, encoding & 0x7F, address)
+                indirect = bool(encoding & POINTER_INDIRECT)
             elif letter == "S":
                 is_signal_frame = True
             elif letter != "B":
@@ -172,6 +181,8 @@ def read_common_information(window: Window, position: int) -> CommonInformation:
         lsda_encoding,
         is_signal_frame,
         bytes(data[program_start : entry.end]),
+        personality,
+        indirect,
     )
 
 
@@ -224,7 +235,13 @@ def row_at(frame: FrameDescription, address: int) -> Row:
     program.initial = dict(program.rules)
     program.run(frame.program, address)
     rules = {number: rule for number, rule in program.rules.items() if rule is not None}
-    return Row(program.cfa_register, program.cfa_offset, program.cfa_expression, rules)
+    return Row(
+        program.cfa_register,
+        program.cfa_offset,
+        program.cfa_expression,
+        rules,
+        program.arguments_size,
+    )
 
 
 class _Program:
@@ -240,6 +257,7 @@ class _Program:
         self.cfa_register = 7
         self.cfa_offset = 0
         self.cfa_expression = b""
+        self.arguments_size = 0
         self.rules: dict[int, Rule | None] = {}
         self.initial: dict[int, Rule | None] = {}
 
@@ -274,8 +292,9 @@ class _Program:
             return position
         if opcode in (0x0C, 0x0D, 0x0E, 0x0F, 0x12, 0x13):
             return self._define_cfa(opcode, program, position)
-        if opcode == 0x2E:  # GNU_args_size: pushed arguments, of no use to a walk
-            return read_uleb128(program, position)[1]
+        if opcode == 0x2E:  # GNU_args_size
+            self.arguments_size, position = read_uleb128(program, position)
+            return position
         register, position = read_uleb128(program, position)
         if opcode == 0x06:  # restore_extended
             self.rules[register] = self.initial.get(register)

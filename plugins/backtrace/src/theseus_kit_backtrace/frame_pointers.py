@@ -16,17 +16,17 @@ caller may rely on: a walk ends, reads nothing that the guest could not, and nev
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import TYPE_CHECKING
 
 from theseus_kit.errors import PlatformError
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import AddressRange, Protection
-from theseus_kit.values.symbols import Frame
+from theseus_kit.values.symbols import Frame, FrameKind
 
 if TYPE_CHECKING:
-    from theseus_kit.machine.protocol import Memory
+    from theseus_kit.machine.protocol import Machine
 
 _LINK = Struct("<QQ")
 """What lies at a frame pointer: the caller's frame pointer and the return address."""
@@ -35,7 +35,12 @@ _POINTER_ALIGNMENT = 8
 
 
 def walk(
-    memory: Memory, registers: Registers, stack: AddressRange, is_exact: bool, max_frames: int
+    machine: Machine,
+    registers: Registers,
+    stack: AddressRange,
+    is_exact: bool,
+    max_frames: int,
+    kind_at: Callable[[int], FrameKind] = lambda address: FrameKind.GUEST,
 ) -> Iterator[Frame]:
     """Walk at most ``max_frames`` frames, the register state's own first.
 
@@ -48,14 +53,24 @@ def walk(
     instruction, stack_pointer, frame_pointer = registers.rip, registers.rsp, registers.rbp
     top = stack.end if stack_pointer in stack else 1 << 64
     below = stack_pointer
-    for _ in range(max_frames):
-        link = read_link(memory, frame_pointer, below, top)
+    for left in range(max_frames - 1, -1, -1):
+        address = instruction if is_exact else instruction - 1
+        kind = kind_at(address)
+        end = link = None
+        if kind is not FrameKind.TRANSITION or is_guest_code(machine, address):
+            link = read_link(machine, frame_pointer, below, top)
+            if link is None:
+                end = tells_end(frame_pointer)
+            elif not left:
+                end = f"{max_frames} frames are enough"
         yield Frame(
             instruction,
             stack_pointer,
             is_exact,
             frame_pointer=frame_pointer,
             canonical_frame_address=None if link is None else frame_pointer + _LINK.size,
+            kind=kind,
+            end_reason=end,
         )
         if link is None:
             return
@@ -65,16 +80,30 @@ def walk(
         is_exact = False
 
 
-def read_link(memory: Memory, frame_pointer: int, below: int, top: int) -> tuple[int, int] | None:
+def tells_end(frame_pointer: int) -> str | None:
+    """Why a chain of frame pointers ends; None where it says so itself, by a zero."""
+    return f"the frame pointer {frame_pointer:#x} leads nowhere" if frame_pointer else None
+
+
+def read_link(machine: Machine, frame_pointer: int, below: int, top: int) -> tuple[int, int] | None:
     """The caller's frame pointer and the return address, None where the chain ends."""
     if frame_pointer % _POINTER_ALIGNMENT or not below <= frame_pointer <= top - _LINK.size:
         return None
     try:
-        caller, return_address = _LINK.unpack(memory.read(frame_pointer, _LINK.size))
-        if return_address == 0:
-            return None
-        # The call instruction ends right before the return address.
-        memory.check(return_address - 1, 1, Protection.EXECUTE)
+        caller, return_address = _LINK.unpack(machine.memory.read(frame_pointer, _LINK.size))
     except PlatformError:
         return None
+    # The call instruction ends right before the return address.
+    called = return_address - 1
+    if not return_address or not (is_guest_code(machine, called) or machine.is_own_code(called)):
+        return None
     return caller, return_address
+
+
+def is_guest_code(machine: Machine, address: int) -> bool:
+    """Whether the guest could run what is at an address."""
+    try:
+        machine.memory.check(address, 1, Protection.EXECUTE)
+    except PlatformError:
+        return False
+    return True

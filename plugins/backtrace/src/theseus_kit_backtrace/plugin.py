@@ -20,12 +20,18 @@ from theseus_kit.values.linkage import CFunction
 from theseus_kit.values.memory import AddressRange
 from theseus_kit.values.symbols import Frame, RuntimeCode, Symbol
 from theseus_kit_backtrace.frame_pointers import walk
+from theseus_kit_backtrace.killing import Killing
+from theseus_kit_backtrace.raising import Personalities, Raising
 from theseus_kit_backtrace.run_time_tables import RunTimeTables
 from theseus_kit_backtrace.unwind_abi import UnwindFunctions
+from theseus_kit_backtrace.unwind_contexts import Contexts
 
 if TYPE_CHECKING:
+    from theseus_kit.errors import GuestUnwinding
     from theseus_kit.image import Image
+    from theseus_kit_backtrace.code_kinds import CodeKinds
     from theseus_kit_backtrace.dwarf_unwinder import DwarfUnwinder
+    from theseus_kit_backtrace.jit_images import JitImages
     from theseus_kit_backtrace.symbolizer import Symbolizer
     from theseus_kit_backtrace.unwind_tables import UnwindTables
 
@@ -35,21 +41,54 @@ class Options:
     """What can be set of the plugin."""
 
     max_frames: int = option(64, help="frames after which a stack walk ends")
+    clean_up_on_kill: bool = option(
+        False, help="run the guest's destructors whenever it is killed, not only when asked to"
+    )
 
 
 class _SymbolHooks(Plugin):
-    """What both providers answer alike."""
+    """What both providers answer alike; exceptions are raised by unwind tables in either."""
 
     def __init__(self, services: Services, options: Any) -> None:
         super().__init__(services, options)
         self._run_time_tables = RunTimeTables(services.machine.memory)
-        self._unwind_functions = UnwindFunctions(services, self._run_time_tables)
+        self._contexts = Contexts()
+        personalities = Personalities(services, lambda: self._unwinder, self._contexts)
+        self._killing = Killing(services, personalities)
+        self._raising = Raising(services, personalities, self._killing)
+        self._unwind_functions = UnwindFunctions(
+            services, self._run_time_tables, self._contexts, self._raising
+        )
+
+    @cached_property
+    def _jit_images(self) -> JitImages:
+        from theseus_kit_backtrace.jit_images import JitImages
+
+        return JitImages(self.services)
+
+    @cached_property
+    def _kinds(self) -> CodeKinds:
+        from theseus_kit_backtrace.code_kinds import CodeKinds
+
+        return CodeKinds(self.services, self._jit_images)
+
+    @cached_property
+    def _tables(self) -> UnwindTables:
+        from theseus_kit_backtrace.unwind_tables import UnwindTables
+
+        return UnwindTables(self.services.namespace, self._run_time_tables)
+
+    @cached_property
+    def _unwinder(self) -> DwarfUnwinder:
+        from theseus_kit_backtrace.dwarf_unwinder import DwarfUnwinder
+
+        return DwarfUnwinder(self._tables, self.services.machine, self._kinds.at)
 
     @cached_property
     def _symbolizer(self) -> Symbolizer:
         from theseus_kit_backtrace.symbolizer import Symbolizer
 
-        return Symbolizer(self.services.namespace)
+        return Symbolizer(self.services.namespace, self._jit_images)
 
     @hookimpl
     def symbol_lookup(self, name: str) -> Symbol | None:
@@ -76,12 +115,25 @@ class _SymbolHooks(Plugin):
         self._run_time_tables.unregister(frame_table)
 
     @hookimpl
+    def unwind_resume(
+        self, registers: Registers, is_exact: bool, is_requested: bool
+    ) -> bool | None:
+        if not (is_requested or self.options.clean_up_on_kill):
+            return None
+        return self._killing.clean_up(registers, is_exact)
+
+    @hookimpl
+    def unwind_continue(self, unwinding: GuestUnwinding, registers: Registers | None) -> int:
+        return self._raising.go_on(unwinding.exception, registers)
+
+    @hookimpl
     def c_symbols(self) -> Iterable[CFunction]:
         return self._unwind_functions.functions()
 
     @hookimpl
     def image_unloaded(self, image: Image) -> None:
         self._symbolizer.forget(image)
+        self._tables.forget(image)
 
 
 class FramePointerBacktracePlugin(_SymbolHooks):
@@ -99,8 +151,14 @@ class FramePointerBacktracePlugin(_SymbolHooks):
     def unwind_frames(
         self, registers: Registers, stack: AddressRange, is_exact: bool
     ) -> Iterator[Frame]:
-        memory = self.services.machine.memory
-        return walk(memory, registers.copy(), stack, is_exact, self.options.max_frames)
+        return walk(
+            self.services.machine,
+            registers.copy(),
+            stack,
+            is_exact,
+            self.options.max_frames,
+            self._kinds.at,
+        )
 
 
 class BacktracePlugin(_SymbolHooks):
@@ -114,25 +172,8 @@ class BacktracePlugin(_SymbolHooks):
         options=Options,
     )
 
-    @cached_property
-    def _tables(self) -> UnwindTables:
-        from theseus_kit_backtrace.unwind_tables import UnwindTables
-
-        return UnwindTables(self.services.namespace, self._run_time_tables)
-
-    @cached_property
-    def _unwinder(self) -> DwarfUnwinder:
-        from theseus_kit_backtrace.dwarf_unwinder import DwarfUnwinder
-
-        return DwarfUnwinder(self._tables, self.services.machine.memory)
-
     @hookimpl
     def unwind_frames(
         self, registers: Registers, stack: AddressRange, is_exact: bool
     ) -> Iterator[Frame]:
         return self._unwinder.walk(registers.copy(), stack, is_exact, self.options.max_frames)
-
-    @hookimpl
-    def image_unloaded(self, image: Image) -> None:
-        super().image_unloaded(image)
-        self._tables.forget(image)

@@ -1,18 +1,27 @@
 """From addresses to names and back, over the loaded images and run-time code.
 
 Nothing is read before the first question about an image; then its symbol table stays until the
-image goes. Demangling is the ``demangle`` package's, imported at the first mangled name.
+image goes. Source positions and inlined functions are ``source_positions.py``'s. Demangling is the
+``demangle`` package's, imported at the first mangled name.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from theseus_kit.errors import AlreadyRegisteredError, ImageError, NotRegisteredError
+from theseus_kit.errors import (
+    AlreadyRegisteredError,
+    ImageError,
+    NotRegisteredError,
+    PlatformError,
+)
 from theseus_kit.values.symbols import RuntimeCode, Symbol
+from theseus_kit_backtrace.code_file import CodeFile, with_positions
+from theseus_kit_backtrace.names import demangled
+from theseus_kit_backtrace.source_positions import SourcePositions
 from theseus_kit_backtrace.symbol_table import (
     SHF_ALLOC,
     SHT_DYNSYM,
@@ -23,23 +32,30 @@ from theseus_kit_backtrace.symbol_table import (
 
 if TYPE_CHECKING:
     from theseus_kit.image import Image, Namespace
-
-_LANGUAGES = ("rust", "itanium")
-"""Manglings looked for: Rust's (v0 and legacy) and C++'s. The package knows more, some of which
-rewrite plain C names."""
+    from theseus_kit_backtrace.jit_images import JitImages
 
 _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ = 5, 6, 10
 
 _text_start = attrgetter("text.start")
 
 
+_GDB_DESCRIPTOR = "__jit_debug_descriptor"
+_MOST_ANSWERS = 1 << 12
+
+
 class Symbolizer:
     """The symbols of one platform."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, jit_images: JitImages) -> None:
         self._namespace = namespace
+        self._jit_images = jit_images
         self._tables: dict[Image, ElfSymbols] = {}
+        self._positions: dict[Image, SourcePositions] = {}
+        self._answers: dict[int, Sequence[Symbol]] = {}
+        """What was found for addresses in images, because stacks repeat themselves."""
         self._runtime_code: list[RuntimeCode] = []
+        self._code_files: dict[int, CodeFile] = {}
+        """By the start of its text, the ELF file of run-time code."""
 
     def lookup(self, name: str) -> Symbol | None:
         """The symbol of a name: the images' in load order, then those of run-time code."""
@@ -57,26 +73,40 @@ class Symbolizer:
         return None
 
     def symbolicate(self, address: int) -> Sequence[Symbol]:
-        """The symbol that holds an address, or the section without a name; empty if none does."""
+        """The symbols that hold an address, innermost inlined function first.
+
+        A section without a name where no symbol does; empty outside of everything known.
+        """
         image = self._namespace.image_at(address)
         if image is None:
             return self._in_runtime_code(address)
+        answer = self._answers.get(address)
+        if answer is None:
+            if len(self._answers) >= _MOST_ANSWERS:
+                self._answers.clear()
+            answer = self._answers[address] = self._in_image(image, address)
+        return answer
+
+    def _in_image(self, image: Image, address: int) -> Sequence[Symbol]:
         found = self._table(image).at(address - image.base)
         if found is None:
             return ()
         start = image.base + found.address
         name = found.name or None
-        return (
-            Symbol(
-                start,
-                address - start,
-                found.size,
-                name,
-                demangled(name),
-                image.name,
-                found.section or None,
-            ),
+        symbol = Symbol(
+            start,
+            address - start,
+            found.size,
+            name,
+            demangled(name),
+            image.name,
+            found.section or None,
         )
+        positions = self._positions.get(image)
+        if positions is None:
+            names = [section.name for section in _section_headers(image)]
+            positions = self._positions[image] = SourcePositions(image.file, names)
+        return with_positions(symbol, positions.at(address - image.base), image.base)
 
     def register(self, code: RuntimeCode) -> None:
         """Learn run-time code. Raises AlreadyRegisteredError if any of its text is known."""
@@ -94,10 +124,13 @@ class Symbolizer:
         if index < 0 or self._runtime_code[index].text.start != text_start:
             raise NotRegisteredError(f"no run-time code is registered at {text_start:#x}")
         del self._runtime_code[index]
+        self._code_files.pop(text_start, None)
 
     def forget(self, image: Image) -> None:
         """Drop the tables of an image that goes."""
         self._tables.pop(image, None)
+        self._positions.pop(image, None)
+        self._answers.clear()
 
     def _table(self, image: Image) -> ElfSymbols:
         table = self._tables.get(image)
@@ -108,22 +141,42 @@ class Symbolizer:
     def _in_runtime_code(self, address: int) -> Sequence[Symbol]:
         index = bisect_right(self._runtime_code, address, key=_text_start) - 1
         if index < 0 or address not in self._runtime_code[index].text:
-            return ()
+            return self._in_jit_image(address)
         code = self._runtime_code[index]
         for symbol in code.symbols:
             if symbol.address <= address < symbol.address + (symbol.size or 0):
                 return (_at(symbol, address),)
+        if code.elf is not None:
+            file = self._code_files.get(code.text.start)
+            if file is None:
+                file = CodeFile.read(code.elf, code.text)
+                self._code_files[code.text.start] = file
+            answer = file.symbolicate(address, code.label)
+            if answer:
+                return answer
         return (Symbol(code.text.start, address - code.text.start, code.text.size, code.label),)
 
+    def _in_jit_image(self, address: int) -> Sequence[Symbol]:
+        image = self._jit_images.at(address)
+        if image is None:
+            image = self._jit_images.registered_at(address, self._descriptors())
+            if image is None:
+                return ()
+        try:
+            contents = self._jit_images.contents(image)
+        except PlatformError:
+            return ()
+        file = self._code_files.get(image.text.start)
+        # Another module may have come to lie where one was: the bytes tell.
+        if file is None or file.contents != contents:
+            file = self._code_files[image.text.start] = CodeFile.read(contents, image.text)
+        return file.symbolicate(address, None)
 
-def demangled(name: str | None) -> str | None:
-    """The readable form of a mangled name; None for a name that is none."""
-    if name is None or not name.startswith(("_R", "_Z", "__R", "__Z")):
-        return None
-    from demangle import demangle
-
-    readable = demangle(name, language=_LANGUAGES)
-    return None if readable == name else readable
+    def _descriptors(self) -> Iterator[int]:
+        for image in self._namespace.images:
+            found = self._table(image).named(_GDB_DESCRIPTOR)
+            if found is not None:
+                yield image.base + found.address
 
 
 class _SegmentHeader(NamedTuple):
@@ -173,15 +226,6 @@ def _file_offset(image: Image, address: int) -> int | None:
 
 def _at(symbol: Symbol, address: int) -> Symbol:
     """The symbol as it answers a question about an address inside it."""
-    return Symbol(
-        symbol.address,
-        address - symbol.address,
-        symbol.size,
-        symbol.name,
-        symbol.demangled or demangled(symbol.name),
-        symbol.image,
-        symbol.section,
-        symbol.file,
-        symbol.line,
-        symbol.column,
+    return symbol._replace(
+        offset=address - symbol.address, demangled=symbol.demangled or demangled(symbol.name)
     )

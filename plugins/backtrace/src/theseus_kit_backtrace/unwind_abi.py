@@ -1,9 +1,8 @@
-"""The ``_Unwind_*`` C functions that look at a stack, over the platform's own unwinder.
+"""The ``_Unwind_*`` C functions: what images import to look at a stack and to unwind it.
 
-These are what Rust's std::backtrace and C's backtrace(3) call: a guest callback is called for
-each frame with an opaque context, which the other functions are asked about. The functions that
-change a stack (raising, resuming, landing pads) are not offered as long as the platform's
-unwinder only walks; an image that needs one is told so by name.
+Each is declared here and answered by another part: contexts by ``unwind_contexts.py``, raising by
+``raising.py``. What Rust's std::backtrace and C's backtrace(3) call, a guest callback for each
+frame, is here.
 
 Source: the Itanium C++ ABI, "Exception Handling", 1.3, and libgcc's unwind.inc, of which this
 keeps two habits: _Unwind_GetCFA is the frame's stack pointer, and an end of the stack is reported
@@ -15,86 +14,99 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from theseus_kit.errors import NotRegisteredError
-from theseus_kit.plugin import Services
 from theseus_kit.values.linkage import CFunction
 from theseus_kit.values.symbols import Frame
-from theseus_kit_backtrace.run_time_tables import RunTimeTables
+from theseus_kit_backtrace.unwind_contexts import Context, Contexts
 
 if TYPE_CHECKING:
     from theseus_kit.image import Image
+    from theseus_kit.plugin import Services
+    from theseus_kit_backtrace.raising import Raising
+    from theseus_kit_backtrace.run_time_tables import RunTimeTables
 
 _URC_NO_REASON = 0
 _URC_FATAL_PHASE1_ERROR = 3
 _URC_END_OF_STACK = 5
 
 _DT_PLTGOT = 3
-_CONTEXT_STEP = 16
-"""Contexts are numbers that look like aligned pointers; the guest never looks behind one."""
 
 
 class UnwindFunctions:
     """The functions and the contexts they hand out, for one platform."""
 
-    def __init__(self, services: Services, tables: RunTimeTables) -> None:
+    def __init__(
+        self, services: Services, tables: RunTimeTables, contexts: Contexts, raising: Raising
+    ) -> None:
         self._services = services
         self._tables = tables
-        self._contexts: dict[int, Frame] = {}
+        self._contexts = contexts
+        self._raising = raising
 
     def functions(self) -> Iterable[CFunction]:
         header = "unwind.h"
-        return (
-            CFunction(
-                "int _Unwind_Backtrace(void *callback, void *argument)",
-                self.backtrace,
-                header,
-                reenters=True,
+        contexts, raising = self._contexts, self._raising
+        plain = (
+            ("uintptr_t _Unwind_GetIP(void *context)", contexts.instruction_pointer),
+            (
+                "void _Unwind_SetIP(void *context, uintptr_t value)",
+                contexts.set_instruction_pointer,
             ),
-            CFunction("uintptr_t _Unwind_GetIP(void *context)", self.instruction_pointer, header),
-            CFunction(
+            ("uintptr_t _Unwind_GetGR(void *context, int index)", contexts.general_register),
+            (
+                "void _Unwind_SetGR(void *context, int index, uintptr_t value)",
+                contexts.set_general_register,
+            ),
+            (
                 "uintptr_t _Unwind_GetIPInfo(void *context, int *is_exact)",
                 self.instruction_pointer_info,
-                header,
             ),
-            CFunction("uintptr_t _Unwind_GetCFA(void *context)", self.stack_pointer, header),
-            CFunction("uintptr_t _Unwind_GetRegionStart(void *context)", self.region_start, header),
-            CFunction(
+            ("uintptr_t _Unwind_GetCFA(void *context)", self.stack_pointer),
+            ("uintptr_t _Unwind_GetRegionStart(void *context)", self.region_start),
+            (
                 "void *_Unwind_GetLanguageSpecificData(void *context)",
                 self.language_specific_data,
-                header,
             ),
-            CFunction("uintptr_t _Unwind_GetTextRelBase(void *context)", self.text_base, header),
-            CFunction("uintptr_t _Unwind_GetDataRelBase(void *context)", self.data_base, header),
-            CFunction(
-                "void *_Unwind_FindEnclosingFunction(void *address)",
-                self.enclosing_function,
-                header,
+            ("uintptr_t _Unwind_GetTextRelBase(void *context)", self.text_base),
+            ("uintptr_t _Unwind_GetDataRelBase(void *context)", self.data_base),
+            ("void *_Unwind_FindEnclosingFunction(void *address)", self.enclosing_function),
+            ("void __register_frame(const void *begin)", self.register_frame),
+            ("void __deregister_frame(const void *begin)", self.deregister_frame),
+        )
+        # A function that does not return to its caller returns where the guest goes on instead,
+        # so all of these have a result.
+        reentering = (
+            ("int _Unwind_Backtrace(void *callback, void *argument)", self.backtrace),
+            ("uintptr_t _Unwind_RaiseException(void *exception)", raising.raise_exception),
+            ("uintptr_t _Unwind_Resume(void *exception)", raising.resume),
+            ("uintptr_t _Unwind_Resume_or_Rethrow(void *exception)", raising.resume_or_rethrow),
+            (
+                "uintptr_t _Unwind_ForcedUnwind(void *exception, void *stop, void *argument)",
+                raising.forced_unwind,
             ),
-            CFunction("void __register_frame(const void *begin)", self.register_frame, header),
-            CFunction("void __deregister_frame(const void *begin)", self.deregister_frame, header),
+            ("uintptr_t _Unwind_DeleteException(void *exception)", raising.delete_exception),
+        )
+        return (
+            *(CFunction(prototype, body, header) for prototype, body in plain),
+            *(CFunction(prototype, body, header, reenters=True) for prototype, body in reentering),
         )
 
     def backtrace(self, callback: int, argument: int) -> int:
         """Call ``callback(context, argument)`` for each frame, the caller's first."""
         call = self._services.machine.call
         for frame in self._callers():
-            context = _CONTEXT_STEP * (len(self._contexts) + 1)
-            self._contexts[context] = frame
+            context = self._contexts.open(Context(frame))
             try:
                 answer = call(callback, (context, argument)) & 0xFFFFFFFF
             finally:
-                del self._contexts[context]
+                self._contexts.close()
             if answer != _URC_NO_REASON:
                 return _URC_FATAL_PHASE1_ERROR
         return _URC_END_OF_STACK
 
-    def instruction_pointer(self, context: int) -> int:
-        return self._frame(context).instruction_pointer
-
     def instruction_pointer_info(self, context: int, is_exact: int) -> int:
-        frame = self._frame(context)
-        self._services.machine.memory.write_u32(is_exact, int(frame.is_exact))
-        return frame.instruction_pointer
+        asked = self._contexts.of(context)
+        self._services.machine.memory.write_u32(is_exact, int(asked.frame.is_exact))
+        return asked.registers.rip
 
     def stack_pointer(self, context: int) -> int:
         return self._frame(context).stack_pointer
@@ -148,12 +160,7 @@ class UnwindFunctions:
         return frames
 
     def _frame(self, context: int) -> Frame:
-        frame = self._contexts.get(context)
-        if frame is None:
-            raise NotRegisteredError(
-                f"{context:#x} is no unwind context: one is valid only while its callback runs"
-            )
-        return frame
+        return self._contexts.of(context).frame
 
     def _image(self, address: int) -> Image | None:
         return self._services.namespace.image_at(address)

@@ -120,6 +120,8 @@ class Stdlib(Header):
 
     def symbols(self) -> Iterable[CFunction | CObject]:
         variables = [CObject(name, bytes(8), self.header, 8) for name in _ENVIRONMENT_VARIABLES]
+        # sys/single_threaded.h: zero, so that libstdc++ counts references atomically.
+        variables.append(CObject("__libc_single_threaded", bytes(1), "sys/single_threaded.h", 1))
         return [*super().symbols(), *variables]
 
     def publish_environment(self) -> None:
@@ -160,7 +162,7 @@ class Stdlib(Header):
         self.library.memory.write(address, text)
         return address
 
-    @c_function("void abort(void)")
+    @c_function("void abort(void)", reenters=True)  # for the destructors that a kill may run
     def abort(self) -> NoReturn:
         said = self.library.files.last_words.decode(errors="replace").strip()
         raise GuestKilled(

@@ -80,7 +80,7 @@ class RunLoop:
         self._context: ExceptionContext | None = None
         """The exception that is being handled, where ``place`` is EXCEPTION."""
         self._outer: list[tuple[ctypes.c_void_p, int, ExceptionContext | None]] = []
-        """For each nested call what waits for it: the CPU's state, who has control, the exception."""
+        """What waits for each nested call: the CPU's state, who has control, the exception."""
         self._runs = 0
         self._runs_at_last_beat = -1
 

@@ -18,6 +18,7 @@ from typing import Final
 
 from theseus_kit.errors import MachineError
 from theseus_kit.machine.native import layout, system
+from theseus_kit.machine.native.thread import INITIAL_FLOAT_STATE
 from theseus_kit.machine.protocol import HostFunction
 from theseus_kit.values.memory import PAGE_SIZE
 
@@ -46,6 +47,7 @@ class Context:
         self.words = view[self.address : self.address + PAGE_SIZE].cast("Q")
         self.words[layout.CONTEXT_EXPORTS // 8] = self.address + PAGE_SIZE
         self.words[THREAD] = self.address + _NOBODY
+        self.words[layout.CONTEXT_FLOAT_STATE // 8] = INITIAL_FLOAT_STATE
         self._functions: list[HostFunction] = []
         self._callbacks: dict[int, object] = {}
 

@@ -10,6 +10,7 @@ from struct import Struct
 
 from theseus_kit.machine.native import layout
 from theseus_kit.values.exceptions import (
+    VECTOR_GENERAL_PROTECTION,
     VECTOR_PAGE_FAULT,
     Access,
     ExceptionContext,
@@ -21,6 +22,18 @@ _CAUSE = Struct("<QQ8xQ")
 """err, trapno, cr2: three words of a ucontext_t from UCONTEXT_ERR on."""
 _WRITE, _FETCH = 1 << 1, 1 << 4
 _WITH_ERROR_CODE = frozenset((8, 10, 11, 12, 13, 14, 17))
+
+
+_INT_0X80 = 2
+"""Bytes of the instruction."""
+_ERROR_CODE_OF_INT_0X80 = 0x80 << 3 | 2
+"""A selector index into the IDT (Intel SDM vol. 3, 6.13)."""
+
+
+def forbidden_interrupt(registers: Registers) -> ExceptionContext:
+    """What ``int 0x80`` is: a gate that user code may not use."""
+    registers.rip -= _INT_0X80
+    return ExceptionContext(VECTOR_GENERAL_PROTECTION, registers, _ERROR_CODE_OF_INT_0X80)
 
 
 def read_exception(

@@ -18,6 +18,7 @@ All are in host memory that guest code has no business with. Offsets are bytes.
     │ EXPORTS      │ table of functions    │  │ TICKS   │ since the GIL was released     │
     │ ON_…         │ Python callables      │  └─────────┴────────────────────────────────┘
     │ THREAD_…     │ guest thread's fs_base│
+    │ FLOAT_STATE  │ its control registers │
     └──────────────┴───────────────────────┘
 
     frame, on the host's stack, while Python holds control inside guest code
@@ -45,6 +46,8 @@ CONTEXT_EXPORTS: Final = 0x38
 CONTEXT_ON_EXCEPTION: Final = 0x40
 CONTEXT_ON_SYSTEM_CALL: Final = 0x48
 CONTEXT_THREAD_POINTER: Final = 0x50
+CONTEXT_FLOAT_STATE: Final = 0x58
+"""MXCSR, then the x87 control word, of the guest thread that runs next; four bytes each."""
 
 THREAD_POINTER: Final = 0x00
 THREAD_RUNNING: Final = 0x08
@@ -92,6 +95,9 @@ UCONTEXT_SIZE: Final = 0x130
 UCONTEXT_WORDS: Final = 0x26
 FPSTATE_EXTENDED_SIZE: Final = 0x1D4
 SIGINFO_CODE: Final = 0x08
+SIGINFO_ARCH: Final = 0x1C
+ARCH_X86_64: Final = 0xC000003E
+"""AUDIT_ARCH_X86_64, which si_arch of a SIGSYS says of a ``syscall`` in 64-bit code."""
 
 SIGTRAP: Final = 5
 SIGBUS: Final = 7

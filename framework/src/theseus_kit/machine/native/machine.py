@@ -16,7 +16,7 @@ from typing import Any
 from theseus_kit.errors import GuestKilled, MachineError, UsageError
 from theseus_kit.machine.native import layout
 from theseus_kit.machine.native.context import ATTENTION, FRAME, HOST_STACK, THREAD, TOP, Context
-from theseus_kit.machine.native.exceptions import read_exception
+from theseus_kit.machine.native.exceptions import forbidden_interrupt, read_exception
 from theseus_kit.machine.native.features import read_features
 from theseus_kit.machine.native.memory import NativeMemory
 from theseus_kit.machine.native.options import NativeOptions
@@ -46,6 +46,7 @@ _RED_ZONE = 128
 """Bytes below rsp that a function may use without saying so (System V ABI, 3.2.2)."""
 _REGISTERS_SIZE = layout.FRAME_KIND
 _RSP = 8 * Registers.NAMES.index("rsp")
+_RIP = 8 * Registers.NAMES.index("rip")
 _DOUBLE = Struct("<d")
 _WORD = Struct("<Q")
 _CALLABLE_KINDS = frozenset((layout.KIND_REENTERING, layout.KIND_EXCEPTION))
@@ -353,7 +354,10 @@ class NativeMachine:
         """Answer a fault of guest code: the machine code's callback for every signal but one."""
         view = self._view
         registers = Registers.from_buffer_copy(view[frame : frame + _REGISTERS_SIZE])
-        found = read_exception(view, ucontext, registers, self._memory.is_mapped)
+        if signal == layout.SIGSYS:
+            found = forbidden_interrupt(registers)
+        else:
+            found = read_exception(view, ucontext, registers, self._memory.is_mapped)
         if found.vector == VECTOR_BREAKPOINT and registers.rip in self._rewritten:
             self._answer_rewritten(frame, registers)
         elif self._exception is None:
@@ -364,13 +368,16 @@ class NativeMachine:
 
     def _answer_rewritten(self, frame: int, registers: Registers) -> None:
         """Serve a system call whose instruction is an int3 now."""
+        view = self._view
         kind = self._word(frame + layout.FRAME_KIND)
-        _WORD.pack_into(self._view, frame + layout.FRAME_KIND, layout.KIND_SYSTEM_CALL)
+        after = registers.rip + 1  # past the nop
+        _WORD.pack_into(view, frame + layout.FRAME_KIND, layout.KIND_SYSTEM_CALL)
+        _WORD.pack_into(view, frame + _RIP, registers.rip - 1)
         r = registers
         answer = self._system_call(r.rax, r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9)
-        _WORD.pack_into(self._view, frame + layout.FRAME_KIND, kind)
-        r.rip += 1  # past the nop
-        r.rax, r.rcx, r.r11 = answer & _MASK, r.rip, r.rflags
+        _WORD.pack_into(view, frame + layout.FRAME_KIND, kind)
+        r.rip = r.rcx = after
+        r.rax, r.r11 = answer & _MASK, r.rflags
 
     def _word(self, address: int) -> int:
         value: int = _WORD.unpack_from(self._view, address)[0]

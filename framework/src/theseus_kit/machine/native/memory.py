@@ -13,7 +13,7 @@ import os
 from theseus_kit.errors import InvalidParameterError, MemoryFaultError, OutOfMemoryError
 from theseus_kit.machine.host_memory import view_of_memory
 from theseus_kit.machine.native import host_access, system
-from theseus_kit.machine.native.territory import Territory
+from theseus_kit.machine.native.territory import GUEST_RANGE, Territory
 from theseus_kit.machine.page_table import IntervalMap
 from theseus_kit.values.memory import PAGE_SIZE, AddressRange, Protection, page_ceil, page_floor
 
@@ -35,6 +35,7 @@ class NativeMemory:
 
     def __init__(self, territory: Territory) -> None:
         self._guest = territory.guest
+        self._own = territory.own.start
         self._start, self._end = territory.guest.start, territory.guest.end
         self._table = IntervalMap(UNMAPPED)
         self._view = view_of_memory()
@@ -122,6 +123,7 @@ class NativeMemory:
 
     def _check(self, address: int, size: int, needed: int) -> None:
         if not (self._start <= address and address + size <= self._end):
+            self._refuse_strangers(address, "write" if needed & _WRITE else "read")
             host_access.check(address, size, needed & _WRITE)
             return
         table = self._table
@@ -132,10 +134,16 @@ class NativeMemory:
             if value & needed != needed or value == UNMAPPED:
                 raise MemoryFaultError(start, "write" if needed & _WRITE else "read")
 
+    def _refuse_strangers(self, address: int, access: str) -> None:
+        """Another machine's territory is no buffer of the host's."""
+        if address in GUEST_RANGE and not self._own <= address < self._end:
+            raise MemoryFaultError(address, access)
+
     def read(self, address: int, size: int) -> bytes:
         if size <= 0:
             return b""
         if not (self._start <= address and address + size <= self._end):
+            self._refuse_strangers(address, "read")
             return host_access.read(address, size)
         self._check(address, size, _READ)
         return bytes(self._view[address : address + size])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from typing import Any, Final, NoReturn
 
@@ -62,14 +63,15 @@ def allocate(size: int, protection: int = PROT_READ_WRITE) -> int:
     return address
 
 
-def reserve(address: int, size: int) -> bool:
-    """Take addresses if all of them are free; say whether it worked."""
+def reserve(address: int, size: int) -> int:
+    """Take addresses if all of them are free: 0, EEXIST, or the host's reason to refuse."""
     result = _mmap(address, size, PROT_NONE, ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0)
     if result == address:
-        return True
-    if result != _FAILED:  # kernels before 4.17 take the address for a hint
-        _munmap(result, size)
-    return False
+        return 0
+    if result == _FAILED:
+        return ctypes.get_errno()
+    _munmap(result, size)  # kernels before 4.17 take the address for a hint
+    return errno.EEXIST
 
 
 def map_fixed(

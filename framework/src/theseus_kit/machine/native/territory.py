@@ -20,6 +20,8 @@ What is not mapped is PROT_NONE: it costs nothing and faults.
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Final
 
 from theseus_kit.errors import MachineError
@@ -55,15 +57,18 @@ class Territory:
 
 
 def _reserve(wanted: int) -> tuple[int, int]:
-    size = wanted
+    size, error = wanted, errno.ENOMEM
     while size >= _SMALLEST:
         # The last places are kept for smaller territories, so that there are some for the next.
         last = GUEST_RANGE.end - _KEPT * size
         for base in range(GUEST_RANGE.start, last + 1, size):
-            if system.reserve(base, size):
+            error = system.reserve(base, size)
+            if not error:
                 return base, size
+            if error != errno.EEXIST:  # too much, wherever it is
+                break
         size //= 2
     raise MachineError(
         f"the host refuses to reserve {_SMALLEST // _GIB} GiB of addresses between 1 and 80 TiB "
-        f"({system.errno_text()}): raise the limit on address space (ulimit -v), or close machines"
+        f"({os.strerror(error)}): raise the limit on address space (ulimit -v), or close machines"
     )

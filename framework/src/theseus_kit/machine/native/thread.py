@@ -1,11 +1,16 @@
-"""A guest thread as the native machine sees it: a stack, and a thread pointer in a cell."""
+"""A guest thread as the native machine sees it: a stack, a thread pointer, control registers."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from theseus_kit.machine.native import layout
 from theseus_kit.values.memory import AddressRange
 
 _CELL = layout.CONTEXT_THREAD_POINTER // 8
+_FLOAT_STATE = layout.CONTEXT_FLOAT_STATE // 8
+INITIAL_FLOAT_STATE: Final = 0x037F << 32 | 0x1F80
+"""x87 control word and MXCSR at a program's start (System V ABI, 3.4.1)."""
 
 
 class NativeThread:
@@ -16,6 +21,7 @@ class NativeThread:
         self.top = stack.end & -16
         """Where the next call's frame goes: below the innermost guest frame of this thread."""
         self._fs_base = fs_base
+        self._float_state = INITIAL_FLOAT_STATE
         self._context: memoryview | None = None
 
     @property
@@ -32,10 +38,13 @@ class NativeThread:
             self._context[_CELL] = value
 
     def select(self, context: memoryview) -> None:
-        """Make this thread's pointer the one in the context's cell."""
+        """Put this thread's pointer and control registers where the machine code looks."""
         self._context = context
         context[_CELL] = self._fs_base
+        context[_FLOAT_STATE] = self._float_state
 
     def deselect(self) -> None:
-        """Another thread's is going to be there."""
+        """Another thread's are going to be there."""
+        if self._context is not None:
+            self._float_state = self._context[_FLOAT_STATE]
         self._context = None

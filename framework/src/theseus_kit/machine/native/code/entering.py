@@ -179,6 +179,8 @@ run_guest:
     d9 7c 24 04                         | fnstcw word ptr [rsp + 4]
     48 89 63 08                         | mov qword ptr [rbx + CONTEXT_HOST_STACK], rsp
     e8 @                                | call start_ticks
+    0f ae 53 58                         | ldmxcsr dword ptr [rbx + CONTEXT_FLOAT_STATE]
+    d9 6b 5c                            | fldcw word ptr [rbx + CONTEXT_FLOAT_STATE + 4]
     4d 85 ff                            | test r15, r15
     0f 84 @                             | je run_guest_integers
     f3 41 0f 7e 46 40                   | movq xmm0, qword ptr [r14 + 0x40]
@@ -205,6 +207,10 @@ run_guest_integers:
     41 ff d3                            | call r11
     49 c7 44 24 08 00 00 00 00          | mov qword ptr [r12 + THREAD_RUNNING], 0
     48 8b 63 08                         | mov rsp, qword ptr [rbx + CONTEXT_HOST_STACK]
+    0f ae 5b 58                         | stmxcsr dword ptr [rbx + CONTEXT_FLOAT_STATE]
+    d9 7b 5c                            | fnstcw word ptr [rbx + CONTEXT_FLOAT_STATE + 4]
+    0f ae 14 24                         | ldmxcsr dword ptr [rsp]
+    d9 6c 24 04                         | fldcw word ptr [rsp + 4]
     66 0f d6 43 30                      | movq qword ptr [rbx + CONTEXT_FLOAT_RESULT], xmm0
     49 89 c6                            | mov r14, rax
     e8 @                                | call take_gil
@@ -232,6 +238,8 @@ kill_guest:
     0f ae 14 24                         | ldmxcsr dword ptr [rsp]
     d9 6c 24 04                         | fldcw word ptr [rsp + 4]
     fc                                  | cld
+    c7 43 58 80 1f 00 00                | mov dword ptr [rbx + CONTEXT_FLOAT_STATE], 0x1f80
+    c7 43 5c 7f 03 00 00                | mov dword ptr [rbx + CONTEXT_FLOAT_STATE + 4], 0x37f
     ba 01 00 00 00                      | mov edx, 1
     e9 @                                | jmp run_guest_leave
 

@@ -63,6 +63,7 @@ leave_guest:
     4d 89 c4                            | mov r12, r8
     49 89 d5                            | mov r13, rdx
     41 89 ff                            | mov r15d, edi
+    44 8b 76 1c                         | mov r14d, dword ptr [rsi + SIGINFO_ARCH]
     49 8b b5 e0 00 00 00                | mov rsi, qword ptr [r13 + UCONTEXT_FPSTATE]
     b9 00 02 00 00                      | mov ecx, 0x200
     ; UC_FP_XSTATE: more than the FXSAVE area
@@ -100,7 +101,10 @@ copy_registers:
     0f 84 @                             | je tick
     e8 @                                | call take_gil
     41 83 ff 1f                         | cmp r15d, SIGSYS
+    0f 85 @                             | jne exception
+    41 81 fe 3e 00 00 c0                | cmp r14d, ARCH_X86_64  ; int 0x80 is none of ours
     0f 84 @                             | je system_call
+exception:
     48 c7 84 24 90 00 00 00 03 00 00 00 | mov qword ptr [rsp + FRAME_KIND], KIND_EXCEPTION
     48 89 a4 24 20 01 00 00             | mov qword ptr [rsp + FRAME_WORDS], rsp
     4c 89 ac 24 28 01 00 00             | mov qword ptr [rsp + FRAME_WORDS + 8], r13
@@ -115,6 +119,8 @@ copy_registers:
 
 system_call:
     48 c7 84 24 90 00 00 00 02 00 00 00 | mov qword ptr [rsp + FRAME_KIND], KIND_SYSTEM_CALL
+    ; the instruction, for whoever asks meanwhile
+    48 83 ac 24 80 00 00 00 02          | sub qword ptr [rsp + FRAME_RIP], 2
     48 8b 04 24                         | mov rax, qword ptr [rsp + FRAME_RAX]
     48 89 84 24 20 01 00 00             | mov qword ptr [rsp + FRAME_WORDS], rax
     48 8b 44 24 28                      | mov rax, qword ptr [rsp + FRAME_RDI]
@@ -135,6 +141,7 @@ system_call:
     85 d2                               | test edx, edx
     0f 85 @                             | jne kill_guest
     48 89 04 24                         | mov qword ptr [rsp + FRAME_RAX], rax
+    48 83 84 24 80 00 00 00 02          | add qword ptr [rsp + FRAME_RIP], 2
 
 resume_guest:
     48 83 7b 20 00                      | cmp qword ptr [rbx + CONTEXT_ATTENTION], 0
