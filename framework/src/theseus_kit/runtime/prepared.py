@@ -35,6 +35,7 @@ from theseus_kit.runtime.prepared_code import (
     numbers,
     packing,
 )
+from theseus_kit.runtime.prepared_places import PreparedPlaces
 
 if TYPE_CHECKING:
     from theseus_kit.machine.protocol import Machine
@@ -55,6 +56,7 @@ class Preparer:
         self._ffi: Any = package.load("wasmtime._ffi")
         self._func: Any = package.load("wasmtime._func")
         self._compiler = Compiler()
+        self._places = PreparedPlaces(machine, library, self._ffi)
 
     def prepare(self, store: Any, function: Any) -> Callable[..., Any]:
         """Return a callable that takes the function's arguments and returns its result.
@@ -137,19 +139,17 @@ class Preparer:
         parameters, results = types
         slots = max(len(parameters), len(results))
         width = VALUE_SIZE * slots
-        memory = _GuestBytes(self._ffi, width + 8 + ctypes.sizeof(self._ffi.wasmtime_func_t))
-        view, values = self._machine.memory.view, memory.address
+        # values, the trap's pointer, and the function, as drawn above
+        place = self._places.take(
+            "wasmtime_func_call_unchecked",
+            address_of_pointer(store._context()),
+            width + 8 + ctypes.sizeof(function._func),
+            lambda address: (address + width + 8, address, slots, address + width),
+        )
+        view, values = self._machine.memory.view, place.address
         trap_slot, function_slot = values + width, values + width + 8
         view[values:function_slot] = bytes(width + 8)
-        ctypes.memmove(
-            function_slot,
-            ctypes.addressof(function._func),
-            ctypes.sizeof(self._ffi.wasmtime_func_t),
-        )
-        enter = self._machine.prepare_call(
-            self._library.address_of("wasmtime_func_call_unchecked"),
-            (address_of_pointer(store._context()), function_slot, values, slots, trap_slot),
-        )
+        place.fill(width + 8, function._func)
 
         def fail(error: int, trap: int) -> BaseException:
             Struct("<Q").pack_into(view, trap_slot, 0)
@@ -188,11 +188,11 @@ class Preparer:
             cannot_call="prepared call: guest code cannot be called now",
             deferred=self._library.deferred,
             run_deferred=self._library.run_deferred,
-            enter=enter,
+            enter=place.enter,
             errors=self._library.errors,
             fail=fail,
             in_use="prepared call: another thread is using this platform",
-            keep=memory,
+            keep=place,
             machine=self._machine,
             pack=packing("".join(FORMATS[kind][0] for kind in parameters)).pack_into,
             raise_kept=self._library.raise_kept,
@@ -213,9 +213,9 @@ class Preparer:
         another store. ``about`` is a ctypes structure of the store's; what it holds now is asked
         about for good.
         """
-        size = ctypes.sizeof(about)
-        memory = _GuestBytes(self._ffi, size)
-        ctypes.memmove(memory.address, ctypes.addressof(about), size)
+        context = address_of_pointer(store._context())
+        place = self._places.take(name, context, ctypes.sizeof(about), lambda address: (address,))
+        place.fill(0, about)
         lines = [
             "def query(store):",
             "    if address_of(store._context())[0] != context: return -1",
@@ -227,10 +227,6 @@ class Preparer:
             "    finally:",
             "        release()",
         ]
-        context = address_of_pointer(store._context())
-        enter = self._machine.prepare_call(
-            self._library.address_of(name), (context, memory.address)
-        )
         return self._compiler.compile(
             lines,
             NotNow=NotNowError,
@@ -239,9 +235,9 @@ class Preparer:
             cannot_call=f"{name}: guest code cannot be called now",
             context=context,
             deferred=self._library.deferred,
-            enter=enter,
+            enter=place.enter,
             in_use=f"{name}: another thread is using this platform",
-            keep=memory,
+            keep=place,
             machine=self._machine,
             release=self._library.lock.release,
             run_deferred=self._library.run_deferred,
@@ -261,16 +257,3 @@ class Preparer:
             return made
         self._func.LAST_EXCEPTION = None
         return pending
-
-
-class _GuestBytes:
-    """Guest memory from the library's own allocator, given back when this object goes."""
-
-    def __init__(self, ffi: Any, size: int) -> None:
-        self._delete = ffi.wasm_byte_vec_delete
-        self._vector = ffi.wasm_byte_vec_t()
-        ffi.wasm_byte_vec_new_uninitialized(ctypes.byref(self._vector), size)
-        self.address = address_of_pointer(self._vector.data)
-
-    def __del__(self) -> None:
-        self._delete(ctypes.byref(self._vector))
