@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from theseus_kit.machine.emulated import EmulatedMachine, EmulatedOptions
+from theseus_kit.machine.native import NativeMachine, NativeOptions
 from theseus_kit.values.exceptions import ExceptionContext
 from theseus_kit.values.memory import AddressRange, Protection
 
@@ -21,7 +22,7 @@ class Guest:
         stack (64 KiB) │ unmapped │ data (2 pages, rw-) │ unmapped …
     """
 
-    def __init__(self, machine: EmulatedMachine) -> None:
+    def __init__(self, machine: EmulatedMachine | NativeMachine) -> None:
         self.machine = machine
         self.memory = machine.memory
         start = self.memory.territory.start
@@ -60,24 +61,42 @@ class Guest:
         self.on_exception(handler)
 
 
-@pytest.fixture(params=[True, False], ids=["internal-fields", "public-interface"])
-def machine(request: pytest.FixtureRequest) -> Iterator[EmulatedMachine]:
-    options = EmulatedOptions(territory_gib=SMALL, internal_fields=request.param)
-    with EmulatedMachine(options) as made:
+MakeMachine = Callable[[], EmulatedMachine | NativeMachine]
+
+
+@pytest.fixture(params=["emulated", "emulated by its public interface", "native"])
+def make_machine(request: pytest.FixtureRequest) -> MakeMachine:
+    """What makes a machine, of each kind in turn."""
+    if request.param == "native":
+        return lambda: NativeMachine(NativeOptions(territory_gib=SMALL))
+    options = EmulatedOptions(territory_gib=SMALL, internal_fields=request.param == "emulated")
+    return lambda: EmulatedMachine(options)
+
+
+@pytest.fixture
+def machine(make_machine: MakeMachine) -> Iterator[EmulatedMachine | NativeMachine]:
+    with make_machine() as made:
         yield made
 
 
 @pytest.fixture
-def guest(machine: EmulatedMachine) -> Guest:
+def guest(machine: EmulatedMachine | NativeMachine) -> Guest:
     return Guest(machine)
 
 
 @pytest.fixture
-def make_guest() -> Iterator[Callable[[], Guest]]:
-    machines: list[EmulatedMachine] = []
+def emulated_guest() -> Iterator[Guest]:
+    """For what only the emulated machine has."""
+    with EmulatedMachine(EmulatedOptions(territory_gib=SMALL)) as made:
+        yield Guest(made)
+
+
+@pytest.fixture
+def make_guest(make_machine: MakeMachine) -> Iterator[Callable[[], Guest]]:
+    machines: list[EmulatedMachine | NativeMachine] = []
 
     def make() -> Guest:
-        machines.append(EmulatedMachine(EmulatedOptions(territory_gib=SMALL)))
+        machines.append(make_machine())
         return Guest(machines[-1])
 
     yield make

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from theseus_kit.errors import MachineError
+from theseus_kit.machine.protocol import Ability
 from theseus_kit.values.memory import AddressRange, Protection
 
 MASK = (1 << 64) - 1
@@ -250,23 +251,59 @@ def test_calls_without_a_thread_say_so(machine) -> None:
         machine.call(machine.place_code(b"\xc3"))
 
 
-def test_threads_have_their_own_fs_base_and_floating_point_state(guest) -> None:
+def test_threads_have_their_own_fs_base(guest) -> None:
     machine = guest.machine
+    if Ability.THREAD_POINTER not in machine.abilities:
+        pytest.skip("guest threads of this machine have no thread pointer")
     other = machine.create_thread(AddressRange.of_size(guest.data, 0x1000), fs_base=guest.data)
     guest.memory.write_u64(guest.data + 8, 0x1234)
     guest.memory.write_u64(guest.data + 0x1008, 0x5678)
     guest.thread.fs_base = guest.data + 0x1000
     read = guest.code("64488b042508000000 c3")  # mov rax, fs:[8]
     assert machine.call(read) == 0x5678
-    guest.run("0fae17 c3", guest.data + 0x1000)  # ldmxcsr [rdi]: 0
     machine.select_thread(other)
     assert machine.call(read) == 0x1234
+    machine.select_thread(guest.thread)
+    assert machine.call(read) == 0x5678
+    assert (guest.thread.fs_base, other.fs_base) == (guest.data + 0x1000, guest.data)
+
+
+def test_machine_code_without_fs_finds_the_selected_thread_s_pointer_in_a_cell(guest) -> None:
+    machine = guest.machine
+    cell = machine.thread_pointer_cell
+    if cell is None:
+        pytest.skip("fs: is the guest thread's own on this machine")
+    other = machine.create_thread(AddressRange.of_size(guest.data, 0x1000), fs_base=0x5678)
+    guest.thread.fs_base = 0x1234
+    read = guest.code("488b07 c3")  # mov rax, [rdi]
+    assert machine.call(read, (cell,)) == 0x1234
+    machine.select_thread(other)
+    assert machine.call(read, (cell,)) == 0x5678
+    machine.select_thread(guest.thread)
+    assert machine.call(read, (cell,)) == 0x1234
+    assert (guest.thread.fs_base, other.fs_base) == (0x1234, 0x5678)
+
+
+def test_threads_have_their_own_floating_point_state(guest) -> None:
+    machine = guest.machine
+    other = machine.create_thread(AddressRange.of_size(guest.data, 0x1000))
+    guest.run("0fae17 c3", guest.data + 0x1000)  # ldmxcsr [rdi]: 0
+    machine.select_thread(other)
     # sub rsp, 8; stmxcsr [rsp]; fnstcw [rsp+4]; pop rax
     state = guest.code("4883ec08 0fae1c24 d97c2404 58 c3")
     assert machine.call(state) & 0xFFFF_FFFF_FFFF == 0x037F_0000_1F80
     machine.select_thread(guest.thread)
     assert machine.call(state) & 0xFFFF_FFFF_FFFF == 0x037F_0000_0000
-    assert (guest.thread.fs_base, other.fs_base) == (guest.data + 0x1000, guest.data)
+
+
+def test_the_guest_s_rounding_is_not_the_host_s(guest) -> None:
+    tiny = 5e-324
+    up = guest.machine.export(lambda: guest.memory.write_u64(guest.data, int(1.0 + tiny == 1.0)), 0)
+    guest.memory.write_u32(guest.data + 8, 0x1F80 | 2 << 13)  # round towards infinity
+    # push rbx; ldmxcsr [rdi]; call rsi; pop rbx
+    guest.run("53 0fae17 ffd6 5b c3", guest.data + 8, up)
+    assert guest.memory.read_u64(guest.data) == 1
+    assert 1.0 + tiny == 1.0
 
 
 def test_a_system_call_gets_number_and_arguments_and_keeps_registers_as_linux_does(guest) -> None:

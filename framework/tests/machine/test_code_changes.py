@@ -176,7 +176,8 @@ def test_taking_execution_away_stops_code_that_has_run(guest) -> None:
     assert [c.page_fault.accessed_address for c in guest.contexts] == [guest.free]
 
 
-def test_the_tlb_grows_under_a_large_working_set_and_changes_nothing(guest) -> None:
+def test_the_tlb_grows_under_a_large_working_set_and_changes_nothing(emulated_guest) -> None:
+    guest = emulated_guest
     pages = 3000
     guest.memory.map(guest.free, pages * 0x1000, RW)
     # mov rax, rdi; mov rcx, rsi; add qword [rax], 1; add rax, 4096; loop

@@ -27,14 +27,14 @@ def test_an_unknown_machine_or_option_is_the_user_s_mistake() -> None:
         create_machine("emulated", {"speed": 3})
 
 
-def test_the_emulated_machine_is_a_machine(machine) -> None:
+def test_it_is_a_machine(machine) -> None:
     checked: Machine = machine
     members = [name for name in dir(Machine) if not name.startswith("_")]
     assert all(hasattr(checked, name) for name in members)
 
 
-def test_the_cpu_has_what_compiled_code_is_given(machine) -> None:
-    assert machine.cpu_features == {
+def test_the_emulated_cpu_has_what_compiled_code_is_given(emulated_guest) -> None:
+    assert emulated_guest.machine.cpu_features == {
         *("has_sse3", "has_ssse3", "has_sse41", "has_sse42"),
         *("has_popcnt", "has_lzcnt", "has_bmi1", "has_bmi2"),
     }
