@@ -14,6 +14,7 @@ from theseus_kit import (
     Platform,
     Plugin,
     PluginDescription,
+    PluginError,
     assemble,
     hookimpl,
 )
@@ -174,3 +175,20 @@ def test_a_wrapper_sees_every_call_of_its_hook(machine: str) -> None:
 
     with assemble([Labels, *BUNDLED], machine=machine):
         assert "stack of main" in labels
+
+
+def test_a_plugin_s_mistake_names_plugin_hook_and_values(machine: str) -> None:
+    class Careless(Plugin):
+        description = PluginDescription(name="careless", version="1.0")
+
+        @hookimpl(wrapper=True)
+        def memory_query(self, address: int) -> Any:
+            region = yield
+            return region.bsae
+
+    with assemble([Careless, *BUNDLED], machine=machine) as platform:
+        stack = platform.tasks.current.stack
+        with pytest.raises(PluginError, match="plugin 'careless', hook memory_query") as raised:
+            platform.hooks.memory_query(address=stack.start)
+        assert f"address={stack.start!r}" in str(raised.value)
+        assert isinstance(raised.value.__cause__, AttributeError)

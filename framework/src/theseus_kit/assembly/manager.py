@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
 import pluggy
 
+from theseus_kit.errors import PluginError, TheseusKitError
 from theseus_kit.hookspecs import GROUPS, PROJECT, Open
 
 _IMPLEMENTATION = f"{PROJECT}_impl"
@@ -22,6 +27,7 @@ class PlatformPluginManager(pluggy.PluginManager):
         super().__init__(PROJECT)
         for specification in (*GROUPS.values(), Open):
             self.add_hookspecs(specification)
+        self.add_hookcall_monitoring(_nothing_before, _blame)
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
         """Return the marks of a hook implementation, None for any other attribute."""
@@ -36,3 +42,40 @@ class PlatformPluginManager(pluggy.PluginManager):
             getattr(module_or_class, name, None), _SPECIFICATION, None
         )
         return marks
+
+
+def _nothing_before(name: str, implementations: object, arguments: object) -> None:
+    """Monitoring a call's end asks for something to do at its start."""
+
+
+def _blame(
+    outcome: pluggy.Result[Any],
+    hook: str,
+    implementations: Sequence[pluggy.HookImpl],
+    arguments: Mapping[str, object],
+) -> None:
+    """Turn an error that no contract speaks of into one that names the plugin and the values."""
+    error = outcome.exception
+    if not isinstance(error, Exception) or isinstance(error, TheseusKitError):
+        return
+    plugin = _plugin_in(error.__traceback__, implementations) or "of this hook"
+    problem = f"raised {type(error).__name__}: {error}"
+    blame = PluginError(plugin, hook, problem, **arguments)
+    blame.__cause__ = error
+    outcome.force_exception(blame)
+
+
+def _plugin_in(
+    traceback: TracebackType | None, implementations: Sequence[pluggy.HookImpl]
+) -> str | None:
+    """The name of the plugin whose implementation a traceback goes through."""
+    names = {
+        getattr(implementation.function, "__code__", None): implementation.plugin_name
+        for implementation in implementations
+    }
+    while traceback is not None:
+        name = names.get(traceback.tb_frame.f_code)
+        if name is not None:
+            return name
+        traceback = traceback.tb_next
+    return None

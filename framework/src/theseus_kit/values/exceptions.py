@@ -156,6 +156,9 @@ class ExceptionContext:
     def category(self) -> ExceptionCategory | None:
         return category_of_vector(self.vector)
 
+    def __repr__(self) -> str:
+        return f"<ExceptionContext {self}>"
+
     def __str__(self) -> str:
         text = f"{KilledByException(self.vector)} at {self.instruction_pointer:#x}"
         if self.page_fault is not None:
