@@ -3,12 +3,15 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from theseus_kit.assembly import assemble
+from theseus_kit.machine import machine_names
 from theseus_kit.values.memory import MapRequest
 
+DATA = Path(__file__).with_name("data")
 BY_FRAME_POINTERS = ["region", "signals", "backtrace-frame-pointers", "path", "tlibc"]
 
 
@@ -69,3 +72,65 @@ def stack_memory(platform):
     region = platform.hooks.memory_map(request=MapRequest(4096, label="a test's stack"))
     yield region.range
     platform.hooks.memory_unmap(address=region.base, size=region.size)
+
+
+@pytest.fixture(scope="session")
+def cpp_path(tmp_path_factory):
+    """A C++ image that throws and catches, with DWARF; skips without a compiler."""
+    compiler = shutil.which("g++") or shutil.which("c++")
+    if compiler is None:
+        pytest.skip("needs a C++ compiler")
+    directory = tmp_path_factory.mktemp("cpp")
+    source = DATA / "throws.cpp"
+    path = directory / "throws.so"
+    flags = ("-O1", "-g", "-shared", "-fPIC", "-fno-stack-protector")
+    subprocess.run([compiler, *flags, "-o", path, source], check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def cpp_library(cpp_path):
+    """The C++ library that the compiler links with."""
+    compiler = shutil.which("g++") or shutil.which("c++")
+    command = [compiler, "-print-file-name=libstdc++.so.6"]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    if not Path(answer).is_absolute():
+        pytest.skip("needs the shared C++ library")
+    return answer
+
+
+@pytest.fixture(scope="session")
+def rust_path(tmp_path_factory):
+    """A Rust image that panics and catches; skips without a compiler."""
+    compiler = shutil.which("rustc") or shutil.which(str(Path.home() / ".cargo/bin/rustc"))
+    if compiler is None:
+        pytest.skip("needs a Rust compiler")
+    directory = tmp_path_factory.mktemp("rust")
+    source = DATA / "panics.rs"
+    path = directory / "panics.so"
+    flags = ("--crate-type", "cdylib", "-C", "opt-level=1", "-g", "-A", "static_mut_refs")
+    subprocess.run([compiler, *flags, "-o", path, source], check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture(params=machine_names())
+def any_platform(request):
+    """A fresh platform on each machine."""
+    plugins = ["region", "signals", "backtrace", "path", "tlibc"]
+    with assemble(plugins, machine=request.param) as platform:
+        yield platform
+
+
+@pytest.fixture
+def cpp(any_platform, cpp_library, cpp_path):
+    """The C++ image on each machine."""
+    any_platform.load(cpp_library)
+    return any_platform.load(cpp_path)
+
+
+@pytest.fixture
+def rust(any_platform, rust_path):
+    """The Rust image on each machine, its panic hook set to note a 100."""
+    image = any_platform.load(rust_path)
+    image.call("quiet")
+    return image

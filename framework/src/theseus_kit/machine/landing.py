@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from theseus_kit.values.exceptions import Registers
 
 LISTING = (
-    ("48 89 f8", "mov rax, rdi"),  # RUN begins here
+    ("48 89 5f 50", "mov qword ptr [rdi + 0x50], rbx"),  # RUN begins here
+    ("48 89 6f 58", "mov qword ptr [rdi + 0x58], rbp"),
+    ("4c 89 67 60", "mov qword ptr [rdi + 0x60], r12"),
+    ("4c 89 6f 68", "mov qword ptr [rdi + 0x68], r13"),
+    ("4c 89 77 70", "mov qword ptr [rdi + 0x70], r14"),
+    ("4c 89 7f 78", "mov qword ptr [rdi + 0x78], r15"),
+    ("48 89 f8", "mov rax, rdi"),
     ("48 8b 18", "mov rbx, qword ptr [rax]"),  # LAND begins here
     ("48 8b 68 08", "mov rbp, qword ptr [rax + 8]"),
     ("4c 8b 60 10", "mov r12, qword ptr [rax + 0x10]"),
@@ -44,14 +50,20 @@ LISTING = (
 )
 """Machine code beside its assembly."""
 
-_RUN_SIZE = 3
+_RUN_SIZE = 27
 _RETURN_SIZE = 8
 _BLOCK = Struct("<10Q")
+_SAVED = Struct("<6Q")
+"""What RUN keeps behind its block: the callee-saved registers of whoever called it."""
 
 
 def _block(registers: Registers) -> bytes:
     r = registers
     return _BLOCK.pack(r.rbx, r.rbp, r.r12, r.r13, r.r14, r.r15, r.rdx, r.rsp, r.rip, r.rax)
+
+
+def _run_block(stack_pointer: int) -> int:
+    return (stack_pointer - _BLOCK.size - _SAVED.size) & -16
 
 
 class Landing:
@@ -87,14 +99,17 @@ class Landing:
 
         ``stack_pointer`` is the top of a stack on which nothing else is. Raises what a call does.
         """
-        block = (stack_pointer & -16) - _BLOCK.size
+        block = _run_block(stack_pointer)
         self._machine.memory.write(block, _block(registers))
         self._machine.call(self._run, (block,), stack_pointer=block)
 
     def end_of(self, stack_pointer: int, registers: Registers) -> Registers:
         """Where a :meth:`run_at` on a stack ends: registers to go on at, made from some."""
-        block = (stack_pointer & -16) - _BLOCK.size
+        block = _run_block(stack_pointer)
+        memory = self._machine.memory
+        saved = _SAVED.unpack(memory.read(block + _BLOCK.size, _SAVED.size))
         end = registers.copy()
+        end.rbx, end.rbp, end.r12, end.r13, end.r14, end.r15 = saved
         end.rsp = block
-        end.rip = self._machine.memory.read_u64(block - _RETURN_SIZE)
+        end.rip = memory.read_u64(block - _RETURN_SIZE)
         return end
