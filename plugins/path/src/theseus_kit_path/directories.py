@@ -9,12 +9,15 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from theseus_kit.values.paths import DirectoryEntry, FileStatus, OpenMode, StatusChange
 from theseus_kit_path.files import KEPT_MODES, UnreadableFile
 from theseus_kit_path.host_errors import host_errors
 from theseus_kit_path.mounts import Place
-from theseus_kit_path.trees import OnClose
+
+if TYPE_CHECKING:
+    from theseus_kit_path.trees import OnClose
 
 
 class Directory(UnreadableFile):

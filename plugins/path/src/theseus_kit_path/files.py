@@ -11,12 +11,14 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from theseus_kit.values.paths import DirectoryEntry, FileStatus, OpenMode, StatusChange
 from theseus_kit_path.host_errors import as_platform_error, host_errors, path_error
 from theseus_kit_path.host_status import change_times, status_of
-from theseus_kit_path.trees import OnClose
+
+if TYPE_CHECKING:
+    from theseus_kit_path.trees import OnClose
 
 _WHOLE_FILE_STEP = 1 << 20
 """Bytes asked for at a time where the caller did not say how much there is."""

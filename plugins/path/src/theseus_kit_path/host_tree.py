@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from theseus_kit.values.paths import (
     DirectoryEntry,
@@ -25,7 +26,9 @@ from theseus_kit.values.paths import (
 from theseus_kit_path.files import HeldFile, HostFile
 from theseus_kit_path.host_errors import os_error
 from theseus_kit_path.host_status import change_times, status_of
-from theseus_kit_path.trees import OnClose, TreeDirectory
+
+if TYPE_CHECKING:
+    from theseus_kit_path.trees import OnClose, TreeDirectory
 
 _O_PATH: int = getattr(os, "O_PATH", os.O_RDONLY)
 """Asks for search permission only; hosts without it (macOS) ask for read permission as well."""

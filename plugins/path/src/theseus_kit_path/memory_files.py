@@ -7,12 +7,14 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from theseus_kit.values.paths import DirectoryEntry, FileKind, FileStatus, OpenMode, StatusChange
 from theseus_kit_path.files import KEPT_MODES
 from theseus_kit_path.host_errors import as_platform_error, host_errors, os_error, path_error
-from theseus_kit_path.trees import OnClose
+
+if TYPE_CHECKING:
+    from theseus_kit_path.trees import OnClose
 
 ENTRY_COST = 256
 """Bytes of the limit that a directory entry takes beside its name, about what Python takes for

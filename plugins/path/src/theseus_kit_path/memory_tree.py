@@ -17,6 +17,7 @@ import errno
 import os
 from collections.abc import Callable
 from threading import RLock
+from typing import TYPE_CHECKING
 
 from theseus_kit.values.paths import (
     DirectoryEntry,
@@ -29,7 +30,9 @@ from theseus_kit.values.paths import (
 from theseus_kit_path.files import HeldFile
 from theseus_kit_path.host_errors import os_error
 from theseus_kit_path.memory_files import Inode, MemoryFile, Store
-from theseus_kit_path.trees import OnClose, TreeDirectory
+
+if TYPE_CHECKING:
+    from theseus_kit_path.trees import OnClose, TreeDirectory
 
 _LONGEST_NAME = 255
 """Bytes: NAME_MAX, limits.h."""

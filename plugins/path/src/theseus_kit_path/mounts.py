@@ -20,13 +20,16 @@ import errno
 import os
 import stat
 from pathlib import Path as HostPath
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.values.paths import DirectoryEntry, FileKind, Mount
 from theseus_kit_path.host_errors import host_errors, path_error
 from theseus_kit_path.host_tree import HostDirectory
 from theseus_kit_path.table_directory import TableDirectory
-from theseus_kit_path.trees import TreeDirectory
+
+if TYPE_CHECKING:
+    from theseus_kit_path.trees import TreeDirectory
 
 
 class DirectoryMount:

@@ -27,7 +27,6 @@ from theseus_kit.values.paths import (
 )
 from theseus_kit_path.directories import Directory
 from theseus_kit_path.host_errors import host_errors, path_error
-from theseus_kit_path.memory_tree import MemoryTree
 from theseus_kit_path.mounts import DirectoryMount, MountTable, Place, open_source
 from theseus_kit_path.walk import MAX_LINKS, Walk
 
@@ -52,6 +51,8 @@ class Namespace:
 
     def mount(self, mount: Mount | MemoryMount) -> None:
         if isinstance(mount, MemoryMount):
+            from theseus_kit_path.memory_tree import MemoryTree
+
             tree = MemoryTree(_MEMORY_DEVICE + self._memory_trees, mount.limit, self._now)
             self._memory_trees += 1
             self._mounts.add(mount.target, DirectoryMount(tree.root, writable=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from theseus_kit.values.paths import (
     DirectoryEntry,
@@ -14,7 +14,9 @@ from theseus_kit.values.paths import (
     StatusChange,
 )
 from theseus_kit_path.host_errors import os_error
-from theseus_kit_path.trees import OnClose, TreeDirectory
+
+if TYPE_CHECKING:
+    from theseus_kit_path.trees import OnClose, TreeDirectory
 
 
 class TableDirectory:
