@@ -1,4 +1,4 @@
-"""A real emulated machine with functions in machine code, each beside its assembly."""
+"""Real machines with functions in machine code, each beside its assembly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from theseus_kit.machine import create_machine
+from theseus_kit.machine import create_machine, machine_names
 from theseus_kit.machine.protocol import Machine
 from theseus_kit.runtime.callbacks import FunctionTypes
 from theseus_kit.runtime.library import GuestLibrary
@@ -96,9 +96,9 @@ class Bench:
         return address
 
 
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    machine = create_machine("emulated")
+@pytest.fixture(params=machine_names())
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    machine = create_machine(request.param)
     try:
         yield Bench(machine)
     finally:

@@ -10,6 +10,7 @@ import typer
 
 from theseus_kit.cli.spec import spec_command
 from theseus_kit.errors import AssemblyError, UsageError
+from theseus_kit.machine import machine_names
 
 GOOD = """(module (func (export "f") (result i32) (i32.const 1)))
 (assert_return (invoke "f") (i32.const 1))
@@ -65,13 +66,14 @@ def test_json_has_every_file_and_the_totals(suite: Path, capfd: pytest.CaptureFi
     assert (report["total"]["passed"], report["total"]["failed"]) == (4, 1)
 
 
+@pytest.mark.parametrize("machine", machine_names())
 @pytest.mark.parametrize("compile_on", ["host", "guest"])
 def test_a_platform_is_assembled_shown_and_used(
-    suite: Path, capfd: pytest.CaptureFixture[str], compile_on: str
+    suite: Path, capfd: pytest.CaptureFixture[str], compile_on: str, machine: str
 ) -> None:
-    assert run("--compile", compile_on, "--machine", "emulated", suite / "good.wast") == 0
+    assert run("--compile", compile_on, "--machine", machine, suite / "good.wast") == 0
     captured = capfd.readouterr()
-    assert "emulated" in captured.err
+    assert machine in captured.err
     assert "2 passed" in captured.out
 
 

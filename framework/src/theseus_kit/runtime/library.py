@@ -22,6 +22,7 @@ from theseus_kit.runtime.marshalling import (
 )
 from theseus_kit.runtime.passing import GuestSpace
 from theseus_kit.runtime.scratch import Scratch
+from theseus_kit.runtime.stack_arguments import StackCalls
 
 if TYPE_CHECKING:
     from pluggy import HookRelay
@@ -49,6 +50,7 @@ class GuestLibrary:
         self._resolve = resolve
         self.is_closed = False
         self._space = GuestSpace(machine, Scratch(hooks))
+        self._stack_calls = StackCalls(machine, self._space.scratch)
         self.deferred: deque[tuple[GuestFunction, tuple[Any, ...]]] = deque()
         """Calls kept for later: function and arguments."""
         self.errors: list[BaseException] = []
@@ -104,7 +106,7 @@ class GuestLibrary:
         for function in vars(self).values():
             if isinstance(function, GuestFunction):
                 function.forget()
-        del self._machine, self._space, self._resolve
+        del self._machine, self._space, self._stack_calls, self._resolve
 
     def check_open(self) -> None:
         """Raise MachineError once the library is closed."""
@@ -123,7 +125,7 @@ class GuestLibrary:
         self, name: str, address: int, restype: Any, argtypes: Sequence[Any] | None
     ) -> Callable[..., Any]:
         """Compile a signature into a callable that marshals, calls, and marshals back."""
-        space, call = self._space, self._machine.call
+        space, call = self._space, self._stack_calls.caller(address, len(argtypes or ()))
         deferred, errors = self.deferred, self.errors
         scratch, passing, entries = space.scratch, space.passing, space.passing.entries
         result = result_converter(restype)
