@@ -7,6 +7,7 @@ from struct import error
 
 from theseus_kit.values.memory import AddressRange
 from theseus_kit.values.symbols import Symbol
+from theseus_kit_backtrace.debug_relocation import relocated
 from theseus_kit_backtrace.elf_sections import (
     HEADER_SIZE,
     JitSection,
@@ -25,8 +26,6 @@ class CodeFile:
     """One file whose text runs at ``text``, wherever the file itself thinks it is."""
 
     def __init__(self, contents: bytes, text: AddressRange, sections: Sequence[JitSection]) -> None:
-        self.contents = contents
-        self._text = text
         found = next((section for section in sections if section.name == _TEXT), None)
         self._bias = text.start - (found.address if found is not None else 0)
         # Only the text is asked about; other sections of such files lie at the same addresses.
@@ -46,7 +45,7 @@ class CodeFile:
                 offset, size = name_section(headers, table)
                 sections = read_sections(headers, contents[offset : offset + size])
                 if all(s.offset + s.size <= len(contents) for s in sections if s.type != _NOBITS):
-                    return cls(contents, text, sections)
+                    return cls(relocated(contents, sections), text, sections)
         except (error, IndexError):
             pass
         return cls(contents, text, ())

@@ -47,7 +47,7 @@ _LARGEST = 1 << 28
 _MOST_ENTRIES = 1 << 16
 _DESCRIPTOR = Struct("<IIQQ")
 _ENTRY = Struct("<QQQQ")
-_TEXT, _WASM_MARK = ".text", ".wasmtime.info"
+_TEXT, _STRINGS, _WASM_MARK = ".text", ".strtab", ".wasmtime.info"
 
 
 class JitImage(NamedTuple):
@@ -103,6 +103,13 @@ class JitImages:
     def contents(self, image: JitImage) -> bytes:
         """The file's bytes. Raises PlatformError where it is gone."""
         return self._memory.read(image.start, image.size)
+
+    def names(self, image: JitImage) -> bytes:
+        """The names of its symbols, by which to tell one file from another at the same place."""
+        strings = next((s for s in image.sections if s.name == _STRINGS), None)
+        if strings is None:
+            return b""
+        return self._memory.read(image.start + strings.offset, strings.size)
 
     def registered_at(self, address: int, descriptors: Iterable[int]) -> JitImage | None:
         """The file on a list of GDB's interface whose code holds an address."""

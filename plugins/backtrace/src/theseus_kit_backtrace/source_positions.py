@@ -103,7 +103,7 @@ class SourcePositions:
 
             # A stream of its own: mmap objects have one position for all who read them.
             stream: Any = _Stream(self._contents)
-            self._dwarf = ELFFile(stream).get_dwarf_info()
+            self._dwarf = ELFFile(stream).get_dwarf_info(relocate_dwarf_sections=False)
         return self._dwarf
 
     def _read_ranges(self) -> list[tuple[int, int, int]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from theseus_kit.errors import (
     AlreadyRegisteredError,
@@ -56,6 +56,8 @@ class Symbolizer:
         self._runtime_code: list[RuntimeCode] = []
         self._code_files: dict[int, CodeFile] = {}
         """By the start of its text, the ELF file of run-time code."""
+        self._jit_files: dict[int, _JitFile] = {}
+        """By the start of its text, a file found in guest memory."""
 
     def lookup(self, name: str) -> Symbol | None:
         """The symbol of a name: the images' in load order, then those of run-time code."""
@@ -163,20 +165,30 @@ class Symbolizer:
             if image is None:
                 return ()
         try:
-            contents = self._jit_images.contents(image)
+            # Another module may have come to lie where one was: its header and names tell.
+            fingerprint = (image.header, self._jit_images.names(image))
+            known = self._jit_files.get(image.text.start)
+            if known is None or known[0] != fingerprint:
+                contents = self._jit_images.contents(image)
+                known = (fingerprint, CodeFile.read(contents, image.text), {})
+                self._jit_files[image.text.start] = known
         except PlatformError:
             return ()
-        file = self._code_files.get(image.text.start)
-        # Another module may have come to lie where one was: the bytes tell.
-        if file is None or file.contents != contents:
-            file = self._code_files[image.text.start] = CodeFile.read(contents, image.text)
-        return file.symbolicate(address, None)
+        _, file, answers = known
+        answer = answers.get(address)
+        if answer is None:
+            answer = answers[address] = file.symbolicate(address, None)
+        return answer
 
     def _descriptors(self) -> Iterator[int]:
         for image in self._namespace.images:
             found = self._table(image).named(_GDB_DESCRIPTOR)
             if found is not None:
                 yield image.base + found.address
+
+
+_JitFile: TypeAlias = "tuple[tuple[bytes, bytes], CodeFile, dict[int, Sequence[Symbol]]]"
+"""What it is known by, the file, and what was answered from it."""
 
 
 class _SegmentHeader(NamedTuple):
