@@ -17,7 +17,6 @@ from theseus_kit.errors import GuestKilled, MachineError, UsageError
 from theseus_kit.machine.native import layout
 from theseus_kit.machine.native.context import ATTENTION, FRAME, HOST_STACK, THREAD, TOP, Context
 from theseus_kit.machine.native.exceptions import forbidden_interrupt, read_exception
-from theseus_kit.machine.native.features import read_features
 from theseus_kit.machine.native.memory import NativeMemory
 from theseus_kit.machine.native.options import NativeOptions
 from theseus_kit.machine.native.own_code import OwnCode
@@ -128,6 +127,8 @@ class NativeMachine:
     @property
     def cpu_features(self) -> frozenset[str]:
         if self._features is None:
+            from theseus_kit.machine.native.features import read_features
+
             host = self._process
             self._features = frozenset(read_features(host.cpuid, host.extended_state))
         return self._features
