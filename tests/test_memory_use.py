@@ -77,7 +77,7 @@ def test_address_space_that_runs_out_is_wasmtimes_own_error(platform: Platform) 
     with pytest.raises(api.WasmtimeError, match="failed to reserve") as caught:
         make_for_ever()
     assert "Cannot allocate memory" in str(caught.value.__cause__)
-    assert len(memories) > 1000
+    assert len(memories) > 100
     assert memories[-1].write(store, b"still there", 0) == 11
     store.close()
     memories.clear()
