@@ -18,6 +18,7 @@ from theseus_kit_tlibc.pthread import Pthread
 from theseus_kit_tlibc.pwd import Pwd
 from theseus_kit_tlibc.sched import Sched
 from theseus_kit_tlibc.signal import Signal
+from theseus_kit_tlibc.signal_send import SignalSending
 from theseus_kit_tlibc.stdio import Stdio
 from theseus_kit_tlibc.stdlib import Stdlib
 from theseus_kit_tlibc.string import String
@@ -60,6 +61,7 @@ class CLibraryPlugin(Plugin):
             *(Time(library), Unistd(library), Fcntl(library), SysMman(library), self._signal),
             *(Sched(library), Pthread(library), self._random, SysAuxv(library), self._link),
             *(Syscall(library), Math(library), Pwd(library)),
+            SignalSending(library, self._signal),
         )
 
     @hookimpl

@@ -1,10 +1,14 @@
-"""signal.h over the exception hooks: dispositions, alternate stacks, masks, and delivery.
+"""signal.h over the exception hooks: dispositions, alternate stacks, and delivery of exceptions.
 
-Signals here are those a CPU exception raises. A disposition is the process's; exception handlers
-are a task's, so an installed action is registered in every task, under each category whose
-vectors Linux turns into that signal. A provider may forget a handler once it fired (Theseus does):
-it is registered again at each delivery, while the action stays installed. What frame a handler
-gets is :mod:`.signal_frame`'s.
+A disposition is the process's; exception handlers are a task's, so an installed action is
+registered in every task, under each category whose vectors Linux turns into that signal. A
+provider may forget a handler once it fired (Theseus does) or keep it: it is registered again at
+each delivery, where its slot is empty, while the action stays installed. So all of sigaction(2)
+holds over either provider, but for what happens without a handler: an int3 that nobody handles
+kills or not as the provider has it.
+
+What frame a handler gets is :mod:`.signal_frame`'s; masks, and the signals a program sends itself,
+are :mod:`.signal_send`'s.
 """
 
 from __future__ import annotations
@@ -30,14 +34,21 @@ from theseus_kit_tlibc.signal_frame import (
     SIGFPE,
     SIGILL,
     SIGNAL_ENTRY,
+    SIGNAL_ENTRY_XSAVE,
     SIGNAL_RETURN,
+    SIGNAL_RETURN_XSAVE,
     SIGSEGV,
+    SIGTRAP,
+    STACK_OFFSET,
     AlternateStack,
+    Cause,
     Stubs,
     cause_of,
     enter_handler,
     leave_handler,
 )
+from theseus_kit_tlibc.signal_unwind import place_return_stub
+from theseus_kit_tlibc.signal_vectors import find_vector_state
 
 if TYPE_CHECKING:
     from theseus_kit.task import Task
@@ -47,22 +58,26 @@ if TYPE_CHECKING:
 SIG_DFL, SIG_IGN = 0, 1
 SIGKILL, SIGSTOP, SIGNALS = 9, 19, 64
 SA_SIGINFO, SA_ONSTACK, SA_NODEFER, SA_RESETHAND = 4, 0x08000000, 0x40000000, 0x80000000
-SIG_BLOCK, SIG_UNBLOCK, SIG_SETMASK = 0, 1, 2
+SA_RESTART = 0x10000000
 SS_ONSTACK, SS_DISABLE, SS_AUTODISARM = 1, 2, 1 << 31
 MINSIGSTKSZ = 2048
-_UNBLOCKABLE = 1 << (SIGKILL - 1) | 1 << (SIGSTOP - 1)
+_INTERNAL = (32, 33)
+"""What glibc keeps to itself, SIGCANCEL and SIGSETXID: no signals to a program."""
+ALL_SIGNALS = (1 << SIGNALS) - 1 & ~(3 << 31)
+UNBLOCKABLE = 1 << (SIGKILL - 1) | 1 << (SIGSTOP - 1)
 
 # struct sigaction of glibc: handler, mask (1024 bits, of which 64 count), flags, restorer …
 _C_ACTION = Struct("<QQ120xi4xQ")
 # … and of the kernel: handler, flags, restorer, mask.
 _KERNEL_ACTION = Struct("<QQQQ")
-_STACK = Struct("<Qi4xQ")
+_STACK = Struct("<QI4xQ")
 
 _CATEGORIES = {
     SIGSEGV: (ExceptionCategory.INVALID_ADDRESS, ExceptionCategory.ILLEGAL_INSTRUCTION),
     SIGILL: (ExceptionCategory.ILLEGAL_INSTRUCTION,),
     SIGBUS: (ExceptionCategory.BUS_ERROR, ExceptionCategory.INVALID_ADDRESS),
     SIGFPE: (ExceptionCategory.ARITHMETIC_ERROR,),
+    SIGTRAP: (ExceptionCategory.BREAKPOINT,),
 }
 """Under which categories the vectors of a signal are filed: #GP is an illegal instruction to
 Theseus and a SIGSEGV to Linux, a stack segment fault an invalid address and a SIGBUS."""
@@ -79,12 +94,23 @@ _DEFAULT = Action(SIG_DFL, 0, 0, 0)
 _NO_STACK = AlternateStack(0, 0, SS_DISABLE)
 
 
-class _TaskSignals:
+class TaskSignals:
     """What each task has of its own."""
 
     def __init__(self) -> None:
         self.mask = 0
         self.stack = _NO_STACK
+        self.pending: dict[int, Cause] = {}
+        """Signals that were sent while they were blocked, by number."""
+
+    def uses_stack(self, stack_pointer: int) -> bool:
+        """Whether a stack pointer is on the alternate stack (__on_sig_stack of Linux).
+
+        One that disarms itself is never in use.
+        """
+        stack = self.stack
+        armed = not stack.flags & SS_AUTODISARM
+        return armed and stack.address < stack_pointer <= stack.address + stack.size
 
 
 class Signal(Header):
@@ -93,11 +119,11 @@ class Signal(Header):
     def __init__(self, library: Library) -> None:
         super().__init__(library)
         self._actions: dict[int, Action] = {}
-        self._tasks: dict[Task, _TaskSignals] = {}
+        self._tasks: dict[Task, TaskSignals] = {}
 
     def task_started(self, task: Task) -> None:
         """Give a new task the process's handlers."""
-        self._tasks[task] = _TaskSignals()
+        self._tasks[task] = TaskSignals()
         for signum in self._actions:
             self._register(task, signum)
 
@@ -114,6 +140,7 @@ class Signal(Header):
         if act:
             handler, mask, flags, restorer = _C_ACTION.unpack(memory.read(act, _C_ACTION.size))
             action = Action(handler, flags & 0xFFFFFFFF, mask, restorer)
+        self.check_number(signum)
         old = self._exchange(signum, action)
         if oldact:
             flags = old.flags - (1 << 32) if old.flags >> 31 else old.flags
@@ -144,7 +171,9 @@ class Signal(Header):
 
     @c_function("sighandler_t signal(int signum, sighandler_t handler)", on_error=MINUS_ONE)
     def signal(self, signum: int, handler: int) -> int:
-        return self._exchange(signum, Action(handler, 0, 0, 0)).handler
+        """As the BSDs and glibc have it: the signal is blocked while its handler runs."""
+        self.check_number(signum)
+        return self._exchange(signum, Action(handler, SA_RESTART, 1 << (signum - 1), 0)).handler
 
     @c_function(
         "int sigaltstack(const stack_t *ss, stack_t *old_ss)", system_call=131, on_error=MINUS_ONE
@@ -154,8 +183,7 @@ class Signal(Header):
         signals = self._signals()
         wanted = _STACK.unpack(memory.read(ss, _STACK.size)) if ss else None
         stack = signals.stack
-        rsp = self.library.machine.registers().rsp
-        in_use = stack.address < rsp <= stack.address + stack.size
+        in_use = signals.uses_stack(self.library.machine.registers().rsp)
         if old_ss:
             flags = stack.flags | (SS_ONSTACK if in_use else 0)
             memory.write(old_ss, _STACK.pack(stack.address, flags, stack.size))
@@ -163,41 +191,14 @@ class Signal(Header):
             address, flags, size = wanted
             if in_use:
                 raise PlatformError("the alternate stack is in use", errno.EPERM)
-            if flags & ~SS_AUTODISARM & 0xFFFFFFFF not in (0, SS_ONSTACK, SS_DISABLE):
+            if flags & ~SS_AUTODISARM not in (0, SS_ONSTACK, SS_DISABLE):
                 raise InvalidParameterError(f"sigaltstack flags {flags:#x}")
             if flags & SS_DISABLE:
                 signals.stack = _NO_STACK
             elif size < MINSIGSTKSZ:
                 raise OutOfMemoryError(f"an alternate stack of {size} bytes")
             else:
-                signals.stack = AlternateStack(address, size, 0)
-        return 0
-
-    @c_function(
-        "int sigprocmask(int how, const sigset_t *set, sigset_t *oldset)",
-        aliases=("pthread_sigmask",),
-        on_error=MINUS_ONE,
-    )
-    def sigprocmask(self, how: int, new: int, oldset: int) -> int:
-        return self.rt_sigprocmask(how, new, oldset, 8)
-
-    @system_call(
-        14, "int rt_sigprocmask(int how, const sigset_t *set, sigset_t *oldset, size_t sigsetsize)"
-    )
-    def rt_sigprocmask(self, how: int, new: int, oldset: int, sigsetsize: int) -> int:
-        if sigsetsize != 8:
-            raise InvalidParameterError(f"signal sets of {sigsetsize} bytes")
-        memory = self.library.memory
-        signals = self._signals()
-        old = signals.mask
-        if new:
-            chosen = memory.read_u64(new)
-            masks = {SIG_BLOCK: old | chosen, SIG_UNBLOCK: old & ~chosen, SIG_SETMASK: chosen}
-            if how not in masks:
-                raise InvalidParameterError(f"sigprocmask how {how}")
-            signals.mask = masks[how] & ~_UNBLOCKABLE
-        if oldset:
-            memory.write_u64(oldset, old)
+                signals.stack = AlternateStack(address, size, flags & SS_AUTODISARM)
         return 0
 
     @c_function("int sigemptyset(sigset_t *set)", on_error=MINUS_ONE)
@@ -208,36 +209,38 @@ class Signal(Header):
     @c_function("int sigfillset(sigset_t *set)", on_error=MINUS_ONE)
     def sigfillset(self, sigset: int) -> int:
         self.library.memory.write(sigset, b"\xff" * 128)
+        self.library.memory.write_u64(sigset, ALL_SIGNALS)
         return 0
 
     @c_function("int sigaddset(sigset_t *set, int signum)", on_error=MINUS_ONE)
     def sigaddset(self, sigset: int, signum: int) -> int:
-        self._check_number(signum)
+        self.check_number(signum)
         memory = self.library.memory
         memory.write_u64(sigset, memory.read_u64(sigset) | 1 << (signum - 1))
         return 0
 
     @c_function("int sigdelset(sigset_t *set, int signum)", on_error=MINUS_ONE)
     def sigdelset(self, sigset: int, signum: int) -> int:
-        self._check_number(signum)
+        self.check_number(signum)
         memory = self.library.memory
         memory.write_u64(sigset, memory.read_u64(sigset) & ~(1 << (signum - 1)))
         return 0
 
     @c_function("int sigismember(const sigset_t *set, int signum)", on_error=MINUS_ONE)
     def sigismember(self, sigset: int, signum: int) -> int:
-        self._check_number(signum)
+        self.check_number(signum)
         return self.library.memory.read_u64(sigset) >> (signum - 1) & 1
 
     def _exchange(self, signum: int, action: Action | None) -> Action:
         """Install an action, if there is one, and return the one before it."""
-        self._check_number(signum)
+        if not 1 <= signum <= SIGNALS:
+            raise InvalidParameterError(f"no signal {signum}")
         old = self._actions.get(signum, _DEFAULT)
         if action is None:
             return old
         if signum in (SIGKILL, SIGSTOP):
             raise InvalidParameterError(f"signal {signum} cannot be handled")
-        self._actions[signum] = action._replace(mask=action.mask & ~_UNBLOCKABLE)
+        self._actions[signum] = action._replace(mask=action.mask & ~UNBLOCKABLE)
         for task in self._tasks:
             self._register(task, signum)
         return old
@@ -267,48 +270,76 @@ class Signal(Header):
                 self.library.hooks.exception_register(
                     task=task, category=category, handler=self._deliver
                 )
-        action = self._actions.get(cause.signal, _DEFAULT)
         signals = self._tasks[task]
-        bit = 1 << (cause.signal - 1)
-        if action.handler in (SIG_DFL, SIG_IGN) or signals.mask & bit:
-            # A blocked or ignored exception cannot wait: Linux kills (force_sig_fault).
+        if signals.mask >> (cause.signal - 1) & 1:
+            return False  # a blocked exception cannot wait: Linux kills (force_sig_fault)
+        return self.enter(cause, context, context.registers.rsp - RED_ZONE)
+
+    def enter(self, cause: Cause, context: ExceptionContext, top: int) -> bool:
+        """Have the current task go on in its handler of a signal, by editing the registers.
+
+        The frame ends at ``top``, unless it goes on the alternate stack. False, with nothing
+        changed, if no handler is installed or there is no room for the frame.
+        """
+        action = self.action(cause.signal)
+        if action.handler in (SIG_DFL, SIG_IGN):
             return False
-        if action.flags & SA_RESETHAND:
-            self._actions[cause.signal] = _DEFAULT
-        memory = self.library.memory
-        rsp = context.registers.rsp
+        signals = self._signals()
         stack = signals.stack
-        on_stack = stack.address < rsp <= stack.address + stack.size
-        top = rsp - RED_ZONE
-        if action.flags & SA_ONSTACK and stack.size and not on_stack:
-            top = stack.address + stack.size
+        lowest = 0
+        if signals.uses_stack(top):
+            lowest = stack.address
+        elif action.flags & SA_ONSTACK and stack.size:
+            top, lowest = stack.address + stack.size, stack.address
         try:
             enter_handler(
-                memory, top, context, cause, stack, signals.mask, action.handler, self._stubs
+                self.library.memory,
+                *(top, context, cause, stack, signals.mask, action.handler, self._stubs, lowest),
             )
         except MemoryFaultError:
-            # No room for the frame: Linux answers with a SIGSEGV nobody can handle.
+            # Linux answers with a SIGSEGV that nobody can handle.
             return False
-        signals.mask |= action.mask | (0 if action.flags & SA_NODEFER else bit)
+        if stack.flags & SS_AUTODISARM:
+            signals.stack = _NO_STACK
+        if action.flags & SA_RESETHAND:
+            self._actions[cause.signal] = action._replace(handler=SIG_DFL)
+        own = 0 if action.flags & SA_NODEFER else 1 << (cause.signal - 1)
+        signals.mask |= action.mask | own
         return True
 
-    @c_function("void __restore_signal_mask(const ucontext_t *context)")
-    def restore_signal_mask(self, context: int) -> None:
-        """What a handler that returns goes through: the mask is what its frame says."""
-        self._signals().mask = leave_handler(self.library.memory, context) & ~_UNBLOCKABLE
+    def action(self, signum: int) -> Action:
+        """What is installed for a signal."""
+        return self._actions.get(signum, _DEFAULT)
+
+    def signals_of(self, task: Task) -> TaskSignals:
+        return self._tasks[task]
+
+    def leave(self, ucontext: int) -> None:
+        """Take over what a handler that returns left in its frame: the mask, and the stack."""
+        signals = self._signals()
+        memory = self.library.memory
+        signals.mask = leave_handler(memory, ucontext) & ~UNBLOCKABLE
+        address, flags, size = _STACK.unpack(memory.read(ucontext + STACK_OFFSET, _STACK.size))
+        if flags & SS_AUTODISARM and not signals.stack.size:
+            signals.stack = AlternateStack(address, size, SS_AUTODISARM)
 
     @cached_property
     def _stubs(self) -> Stubs:
-        machine = self.library.machine
-        restore = self.library.provided("__restore_signal_mask")
+        library = self.library
+        vectors = find_vector_state(library)
+        entry = SIGNAL_ENTRY_XSAVE if vectors.components else SIGNAL_ENTRY
+        leave = SIGNAL_RETURN_XSAVE if vectors.components else SIGNAL_RETURN
+        restore = library.provided("__restore_signal_mask")
         return Stubs(
-            machine.place_code(SIGNAL_ENTRY.code, "signal entry"),
-            machine.place_code(SIGNAL_RETURN.with_address(restore), "signal return"),
+            library.machine.place_code(entry.code, "signal entry"),
+            place_return_stub(library, leave.with_address(restore)),
+            vectors,
         )
 
-    def _signals(self) -> _TaskSignals:
-        return self._tasks[self.library.task]
+    def _signals(self) -> TaskSignals:
+        return self.signals_of(self.library.task)
 
-    def _check_number(self, signum: int) -> None:
-        if not 1 <= signum <= SIGNALS:
+    def check_number(self, signum: int) -> None:
+        """Raise InvalidParameterError for what is no signal to a C program."""
+        if not 1 <= signum <= SIGNALS or signum in _INTERNAL:
             raise InvalidParameterError(f"no signal {signum}")

@@ -4,8 +4,8 @@
 
     high addresses
     ┌────────────────────────────────┐ top of the alternate stack, or rsp - 128 (the red zone)
-    │ floating point       512 bytes │ as FXSAVE stores it; fpregs points here
-    ├────────────────────────────────┤ 16-byte aligned
+    │ vector state                   │ see signal_vectors.py; fpregs points here
+    ├────────────────────────────────┤ 64-byte aligned
     │ siginfo_t            128 bytes │ ← rsi
     │     si_signo si_errno si_code  │
     │     si_addr at 16              │
@@ -23,10 +23,10 @@
     └────────────────────────────────┘
     low addresses
 
-The exception resumes at SIGNAL_ENTRY, which saves the floating-point state and goes on to the
-handler; the handler returns to SIGNAL_RETURN, which has the task's mask restored and loads the
-registers that the handler left in the frame. Nothing of it waits in Python meanwhile: a handler
-may as well leave by longjmp, as Wasmtime's did up to version 35.
+The exception resumes at SIGNAL_ENTRY, which saves the vector state and goes on to the handler. The
+handler returns to SIGNAL_RETURN, which has the task's mask restored and loads the registers that
+the handler left in the frame. Nothing of it waits in Python meanwhile: a handler may as well leave
+by longjmp, as Wasmtime's did up to version 35.
 
 Sources: arch/x86/include/uapi/asm/{ucontext,sigcontext}.h, include/uapi/asm-generic/siginfo.h,
 arch/x86/kernel/signal_64.c of Linux 6; glibc's sys/ucontext.h for the names.
@@ -37,13 +37,17 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from theseus_kit.errors import MemoryFaultError
 from theseus_kit.values.exceptions import (
+    VECTOR_BREAKPOINT,
+    VECTOR_DEBUG,
     VECTOR_GENERAL_PROTECTION,
     VECTOR_INVALID_OPCODE,
     VECTOR_PAGE_FAULT,
+    Registers,
 )
-from theseus_kit.values.memory import Protection
 from theseus_kit_tlibc.listing import Listing
+from theseus_kit_tlibc.signal_vectors import VectorState
 
 if TYPE_CHECKING:
     from theseus_kit.machine.protocol import Memory
@@ -52,36 +56,24 @@ if TYPE_CHECKING:
 RED_ZONE = 128
 _RETURN_SIZE = 8
 _SIGINFO_OFFSET = _RETURN_SIZE + 976
-_FLOATING_POINT_OFFSET = _SIGINFO_OFFSET + 128
-_FLOATING_POINT_SIZE = 512
-FRAME_SIZE = _FLOATING_POINT_OFFSET + _FLOATING_POINT_SIZE
+_FRAME_SIZE = _SIGINFO_OFFSET + 128
+_VECTOR_ALIGNMENT = 64
 SIGINFO_OFFSET = _SIGINFO_OFFSET - _RETURN_SIZE
 """From the ucontext_t to the siginfo_t."""
+STACK_OFFSET = 16
+REGISTERS_OFFSET = 40
 FLAGS_OFFSET = 176
 SIGMASK_OFFSET = 296
 
-# rax is the handler; al is 0 at a handler's entry, as for any call without vector arguments.
-SIGNAL_ENTRY = Listing(
-    """
-    480fae8250040000        fxsave64 ptr [rdx + 0x450]
-    4989c3                  mov r11, rax
-    31c0                    xor eax, eax
-    41ffe3                  jmp r11
-    """
-)
-
-# rsp is the ucontext_t. The last instruction must set rip and rsp and nothing else: the new rip
-# goes below the red zone of the stack that is resumed, and `ret 0x80` steps over the zone.
-SIGNAL_RETURN = Listing(
-    """
+_RESTORE_MASK = """
     4889e7                  mov rdi, rsp
     48b8cccccccccccccccc    movabs rax, 0xcccccccccccccccc              ; __restore_signal_mask
     ffd0                    call rax
-    488b8424e0000000        mov rax, qword ptr [rsp + 0xe0]             ; fpregs
-    4885c0                  test rax, rax
-    7404                    je 0x20
-    480fae08                fxrstor64 ptr [rax]
-    488b8424a0000000        mov rax, qword ptr [rsp + 0xa0]             ; 0x20: the new rsp
+    488b8c24e0000000        mov rcx, qword ptr [rsp + 0xe0]             ; fpregs
+    4885c9                  test rcx, rcx
+"""
+_LOAD_REGISTERS = """
+    488b8424a0000000        mov rax, qword ptr [rsp + 0xa0]             ; the new rsp
     488b8c24a8000000        mov rcx, qword ptr [rsp + 0xa8]             ; the new rip
     482d88000000            sub rax, 0x88
     488908                  mov qword ptr [rax], rcx
@@ -105,7 +97,52 @@ SIGNAL_RETURN = Listing(
     9d                      popfq
     488ba424a0000000        mov rsp, qword ptr [rsp + 0xa0]
     c28000                  ret 0x80
+"""
+
+# rax is the handler, rdx the ucontext_t; al is 0 at a handler's entry, as for any call without
+# vector arguments. One for a CPU without XSAVE, one for a CPU with it (0xe7: COMPONENTS).
+SIGNAL_ENTRY = Listing(
     """
+    488b8ae0000000          mov rcx, qword ptr [rdx + 0xe0]             ; fpregs
+    480fae01                fxsave64 ptr [rcx]
+    4989c3                  mov r11, rax
+    31c0                    xor eax, eax
+    41ffe3                  jmp r11
+    """
+)
+SIGNAL_ENTRY_XSAVE = Listing(
+    """
+    488b8ae0000000          mov rcx, qword ptr [rdx + 0xe0]             ; fpregs
+    4989c3                  mov r11, rax
+    4989d2                  mov r10, rdx
+    b8e7000000              mov eax, 0xe7
+    31d2                    xor edx, edx
+    480fae21                xsave64 ptr [rcx]
+    4c89d2                  mov rdx, r10
+    31c0                    xor eax, eax
+    41ffe3                  jmp r11
+    """
+)
+
+# rsp is the ucontext_t. The last instruction must set rip and rsp and nothing else: the new rip
+# goes below the red zone of the stack that is resumed, and `ret 0x80` steps over the zone.
+SIGNAL_RETURN = Listing(
+    _RESTORE_MASK
+    + """
+    7404                    je 0x20
+    480fae09                fxrstor64 ptr [rcx]
+    """
+    + _LOAD_REGISTERS
+)
+SIGNAL_RETURN_XSAVE = Listing(
+    _RESTORE_MASK
+    + """
+    740b                    je 0x27
+    b8e7000000              mov eax, 0xe7
+    31d2                    xor edx, edx
+    480fae29                xrstor64 ptr [rcx]
+    """
+    + _LOAD_REGISTERS
 )
 
 SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV = 4, 5, 7, 8, 11
@@ -114,9 +151,10 @@ SI_KERNEL = 0x80
 ILL_ILLOPN, FPE_INTDIV, FPE_FLTINV = 2, 1, 7
 SEGV_MAPERR, SEGV_ACCERR = 1, 2
 BUS_ADRALN = 1
-TRAP_BRKPT = 1
+TRAP_TRACE = 2
 
 _USER_CS, _USER_SS = 0x33, 0x2B
+_UC_FP_XSTATE, _UC_SIGCONTEXT_SS, _UC_STRICT_RESTORE_SS = 1, 2, 4
 _EDITABLE_FLAGS = 0x50DD5
 """What a handler may change of rflags: AC OF DF TF SF ZF AF PF CF RF (FIX_EFLAGS)."""
 _FIXED_FLAGS = 0x202
@@ -127,8 +165,12 @@ _CLEARED_AT_ENTRY = 0x10500
 _SIGINFO = Struct("<iii4xQ")
 # return address | uc_flags uc_link | uc_stack: sp, flags, size | 18 registers | segments, err,
 # trapno, oldmask, cr2, fpregs | uc_sigmask
-_UCONTEXT = Struct("<QQQQi4xQ18Q4HQQQQQ64xQ")
+_UCONTEXT = Struct("<QQQQI4xQ18Q4HQQQQQ64xQ")
 _REGISTERS = Struct("<18Q")
+_FRAME_ORDER = (
+    *("r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rdi", "rsi", "rbp", "rbx"),
+    *("rdx", "rax", "rcx", "rsp", "rip", "rflags"),
+)
 
 
 class Cause(NamedTuple):
@@ -138,12 +180,15 @@ class Cause(NamedTuple):
     code: int
     has_address: bool
     """si_addr is the faulting instruction; a page fault has its data address there."""
+    value: int = 0
+    """What stands in place of si_addr: of a signal that was sent si_pid, and si_uid above it."""
 
 
 # arch/x86/kernel/traps.c; a page fault's code depends on the fault and is settled in cause_of.
 _CAUSES = {
     0x00: Cause(SIGFPE, FPE_INTDIV, True),
-    0x03: Cause(SIGTRAP, SI_KERNEL, False),
+    VECTOR_DEBUG: Cause(SIGTRAP, TRAP_TRACE, True),
+    VECTOR_BREAKPOINT: Cause(SIGTRAP, SI_KERNEL, False),
     0x04: Cause(SIGSEGV, SI_KERNEL, False),
     0x05: Cause(SIGSEGV, SI_KERNEL, False),
     VECTOR_INVALID_OPCODE: Cause(SIGILL, ILL_ILLOPN, True),
@@ -167,10 +212,11 @@ def cause_of(context: ExceptionContext) -> Cause | None:
 
 
 class Stubs(NamedTuple):
-    """Where SIGNAL_ENTRY and SIGNAL_RETURN were placed."""
+    """Where SIGNAL_ENTRY and SIGNAL_RETURN were placed, and what vector state they move."""
 
     enter: int
     leave: int
+    vectors: VectorState
 
 
 class AlternateStack(NamedTuple):
@@ -190,22 +236,30 @@ def enter_handler(
     mask: int,
     handler: int,
     stubs: Stubs,
+    lowest: int = 0,
 ) -> None:
     """Write a frame that ends at ``top`` or below it, and have the exception resume in the handler.
 
-    Raises MemoryFaultError where the stack cannot be written; nothing has changed then.
+    Raises MemoryFaultError where the stack cannot be written, or where the frame would begin
+    below ``lowest``; nothing has changed then.
     """
-    ucontext = (top - FRAME_SIZE) & -16
+    vectors = stubs.vectors
+    fpregs = (top - vectors.size) & -_VECTOR_ALIGNMENT
+    ucontext = (fpregs + _RETURN_SIZE - _FRAME_SIZE) & -16
     siginfo = ucontext + SIGINFO_OFFSET
+    start = ucontext - _RETURN_SIZE
+    if start < lowest:
+        raise MemoryFaultError(start, "write")
     live = context.registers
     fault = context.page_fault
     rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, *numbered, rip, rflags = _REGISTERS.unpack_from(live)
-    frame = bytearray(_FLOATING_POINT_OFFSET)
+    frame = bytearray(fpregs + vectors.size - start)
     _UCONTEXT.pack_into(
         frame,
         0,
         stubs.leave,
-        *(0, 0),
+        _UC_SIGCONTEXT_SS | _UC_STRICT_RESTORE_SS | (_UC_FP_XSTATE if vectors.components else 0),
+        0,
         *(stack.address, stack.flags, stack.size),
         *numbered,
         *(rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags),
@@ -214,22 +268,37 @@ def enter_handler(
         context.vector,
         mask,
         fault.accessed_address if fault is not None else 0,
-        siginfo + 128,
+        fpregs,
         mask,
     )
-    address = 0
+    address = cause.value
     if cause.has_address:
         address = fault.accessed_address if fault is not None else rip
     _SIGINFO.pack_into(frame, _SIGINFO_OFFSET, cause.signal, 0, cause.code, address)
-    memory.check(siginfo + 128, _FLOATING_POINT_SIZE, Protection.READ_WRITE)
-    memory.write(ucontext - _RETURN_SIZE, frame)
+    vectors.prepare(frame, fpregs - start)
+    memory.write(start, frame)
     live.rip = stubs.enter
-    live.rsp = ucontext - _RETURN_SIZE
+    live.rsp = start
     live.rdi = cause.signal
     live.rsi = siginfo
     live.rdx = ucontext
     live.rax = handler
     live.rflags = rflags & ~_CLEARED_AT_ENTRY
+
+
+def read_registers(memory: Memory, ucontext: int) -> Registers:
+    """The registers a frame holds."""
+    values = _REGISTERS.unpack(memory.read(ucontext + REGISTERS_OFFSET, _REGISTERS.size))
+    registers = Registers()
+    for name, value in zip(_FRAME_ORDER, values, strict=True):
+        setattr(registers, name, value)
+    return registers
+
+
+def write_registers(memory: Memory, ucontext: int, registers: Registers) -> None:
+    """Have a frame that is about to be left load other registers."""
+    values = (getattr(registers, name) for name in _FRAME_ORDER)
+    memory.write(ucontext + REGISTERS_OFFSET, _REGISTERS.pack(*values))
 
 
 def leave_handler(memory: Memory, ucontext: int) -> int:

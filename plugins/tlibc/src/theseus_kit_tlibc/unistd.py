@@ -20,7 +20,8 @@ RW_COUNT_MAX = 0x7FFFF000
 """Most bytes one read or write moves (read(2))."""
 IOV_MAX = 1024
 _IOVEC = Struct("<QQ")
-_PROCESS_ID = 1
+PROCESS_ID = 1
+USER_ID = 0
 _MEMORY_SIZE = 4 << 30
 
 
@@ -177,7 +178,7 @@ class Unistd(Header):
 
     @c_function("pid_t getpid(void)", system_call=39)
     def getpid(self) -> int:
-        return _PROCESS_ID
+        return PROCESS_ID
 
     @c_function("pid_t gettid(void)", system_call=186)
     def gettid(self) -> int:
@@ -186,11 +187,11 @@ class Unistd(Header):
     @c_function("uid_t getuid(void)", system_call=102)
     def getuid(self) -> int:
         """The platform has one user, who owns it."""
-        return 0
+        return USER_ID
 
     @c_function("uid_t geteuid(void)", system_call=107)
     def geteuid(self) -> int:
-        return 0
+        return USER_ID
 
     @c_function("gid_t getgid(void)", system_call=104)
     def getgid(self) -> int:
