@@ -19,6 +19,7 @@ from theseus_kit import (
 )
 
 from .tiny_image import TinyImage
+from .tiny_object import TinyObject
 
 
 class Witness(Plugin):
@@ -66,3 +67,14 @@ def load(platform: Platform, tmp_path: Path) -> Callable[..., Image]:
 def word(platform: Platform) -> Callable[[int], int]:
     """Reads the word at a guest address."""
     return platform.machine.memory.read_u64
+
+
+@pytest.fixture
+def link(platform: Platform, tmp_path: Path) -> Callable[..., Image]:
+    """Writes tiny objects to files and links them into one image."""
+
+    def write_and_link(*tiny: TinyObject, name: str = "tiny", strict: bool = False) -> Image:
+        paths = [each.write(tmp_path / f"{name}{n}.o") for n, each in enumerate(tiny)]
+        return platform.namespace.link(paths, strict=strict)
+
+    return write_and_link

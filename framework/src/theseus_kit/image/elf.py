@@ -19,6 +19,7 @@ from theseus_kit.errors import ImageError
 from theseus_kit.image.elf_header import (
     ET_DYN,
     ET_NAMES,
+    SHF_ALLOC,
     FileHeader,
     Section,
     map_file,
@@ -156,6 +157,17 @@ class ElfFile:
     def section(self, name: str) -> Section | None:
         """The section of a name, None if there is none."""
         return next((section for section in self.sections() if section.name == name), None)
+
+    def locate(self, address: int) -> str:
+        """One of its own addresses for a message: ``section .text at 0x12``, or the number."""
+        try:
+            sections = self.sections()
+        except ImageError:
+            sections = ()
+        for section in sections:
+            if section.flags & SHF_ALLOC and section.address <= address < section.end:
+                return f"section {section.name} at {address - section.address:#x}"
+        return hex(address)
 
     def _read_header(self) -> FileHeader:
         header = read_header(self.path, self.contents)

@@ -64,6 +64,10 @@ class Section(NamedTuple):
     alignment: int
     entry_size: int
 
+    @property
+    def end(self) -> int:
+        return self.address + self.size
+
 
 def map_file(path: str | os.PathLike[str]) -> tuple[Path, int, mmap.mmap]:
     """Open a host file and map it: its path, a descriptor for the caller to close, its bytes."""

@@ -141,17 +141,19 @@ class Loader:
             mapping.bias,
             lambda symbol, version: bind(image, symbol, version),
             lambda address, table: self._apply_relative(mapping, address, table),
+            elf.locate,
         )
         relocator.apply()
         # The template is read after relocation: a thread-local pointer may start out relocated.
-        static = image.dynamic.uses_static_tls or any(
-            relocation.type in STATIC_TLS_TYPES for relocation in relocator.thread_local
-        )
+        fixed = next((r for r in relocator.thread_local if r.type in STATIC_TLS_TYPES), None)
+        static = image.dynamic.uses_static_tls or fixed is not None
         if static and Ability.THREAD_POINTER not in self._machine.abilities:
+            where = "DF_STATIC_TLS" if fixed is None else elf.locate(fixed.place)
             elf.fail(
-                "has thread-local variables at fixed offsets from the thread pointer, of which "
-                f"the machine {self._machine.name!r} gives guest threads none: choose another "
-                "machine"
+                "has thread-local variables at fixed offsets from the thread pointer "
+                f"({where}), and guest threads have none of their own on the machine "
+                f"{self._machine.name!r}: use one that gives them one, as the emulated machine "
+                "does, or compile it with -fPIC -ftls-model=global-dynamic"
             )
         self._add_tls_module(elf, image, mapping, static, undo)
         if relocator.thread_local:

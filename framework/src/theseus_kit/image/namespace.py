@@ -34,10 +34,10 @@ from typing import TYPE_CHECKING
 
 from theseus_kit.errors import ImageError
 from theseus_kit.image.elf import ElfFile
-from theseus_kit.image.elf_header import is_relocatable, map_file
 from theseus_kit.image.image import Binding, Image
 from theseus_kit.image.loaded import LoadedImages, describe_users
 from theseus_kit.image.loader import Loader
+from theseus_kit.image.opening import open_image
 from theseus_kit.image.provided import ProvidedSymbols
 from theseus_kit.image.relocation import Definition
 from theseus_kit.image.symbols import (
@@ -121,14 +121,7 @@ class Namespace:
         that nothing provides. Raises ImageError, with nothing left behind; a GuestError if the
         image's own code fails.
         """
-        host_path, descriptor, contents = map_file(path)
-        try:
-            if is_relocatable(contents):
-                return self.link([path], strict=strict)
-            elf = ElfFile(host_path, contents, os.dup(descriptor))
-        finally:
-            os.close(descriptor)
-        return self._load(elf, strict)
+        return self._load(open_image(path, self._is_defined_by_object), strict)
 
     def link(self, paths: Sequence[str | os.PathLike[str]], *, strict: bool = False) -> Image:
         """Link relocatable objects into one image, named after the first, and load it.

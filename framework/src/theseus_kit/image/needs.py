@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from theseus_kit.image.dynamic import Dynamic
-from theseus_kit.image.elf import ElfFile
+from theseus_kit.image.opening import open_image
 from theseus_kit.image.relocation import relocation_tables
 from theseus_kit.image.symbols import SymbolTable
 from theseus_kit.image.system_call_names import system_call_names
@@ -86,7 +86,7 @@ def find_needs(
 
     The two functions tell who provides a symbol, by name, and a system call, by number.
     """
-    with ElfFile.open(path) as elf:
+    with open_image(path) as elf:
         reader = elf.reader()
         dynamic = Dynamic(elf, reader)
         table = SymbolTable(reader, dynamic)

@@ -99,6 +99,7 @@ class Relocator:
         bias: int,
         bind: Bind,
         bulk: Bulk,
+        locate: Callable[[int], str] = hex,
     ) -> None:
         self._reader = reader
         self._dynamic = dynamic
@@ -107,6 +108,7 @@ class Relocator:
         self._bias = bias
         self._bind = bind
         self._bulk = bulk
+        self._locate = locate
         self._bound: dict[int, Definition] = {}
         self._thread_local_symbols: set[int] = set()
         self.resolved: list[Resolved] = []
@@ -199,7 +201,7 @@ class Relocator:
                 "build it as a shared object"
             )
         elif kind != R_NONE:
-            self._reader.fail(f"has a relocation of unknown type {kind} at {place:#x}")
+            self._reader.fail(f"has a relocation of unknown type {kind} at {self._locate(place)}")
 
     def _apply_symbolic(self, relocation: Relocation, definition: Definition) -> None:
         place, kind, index, addend = relocation
@@ -210,8 +212,10 @@ class Relocator:
             addend = 0
         if definition.is_resolver:
             if kind not in (R_64, R_GLOB_DAT, R_JUMP_SLOT):
-                name = self._symbols[index].name
-                self._reader.fail(f"has a relocation of type {kind} against the resolver of {name}")
+                self._reader.fail(
+                    f"{self._describe(relocation)}: the symbol's address is a resolver's choice, "
+                    "which only a whole word can take; compile it with -fPIC"
+                )
             self._memory(place, 8)
             self.resolved.append(Resolved(place, definition.address, addend))
             return
@@ -264,13 +268,20 @@ class Relocator:
     def _store_32(self, relocation: Relocation, value: int, *, signed: bool) -> None:
         low, high = (-(1 << 31), 1 << 31) if signed else (0, 1 << 32)
         if not low <= value < high:
-            name = self._symbols[relocation.symbol].name
             self._reader.fail(
-                f"has a 32-bit relocation of type {relocation.type} against {name or 'itself'} "
-                f"at {relocation.place:#x} that cannot reach; compile it with -fPIC"
+                f"{self._describe(relocation)}: 32 bits cannot reach; compile it with -fPIC"
             )
         data = value.to_bytes(4, "little", signed=signed)
         self._memory(relocation.place, 4)[:] = data
+
+    def _describe(self, relocation: Relocation) -> str:
+        """A relocation for a message: where it is, its type, what it is against."""
+        # Imported here: no image that loads needs it.
+        from theseus_kit.image.objects.relocation_types import type_name
+
+        name = self._symbols[relocation.symbol].name if relocation.symbol else ""
+        against = name or self._locate(relocation.addend)
+        return f"{self._locate(relocation.place)}: {type_name(relocation.type)} against {against}"
 
     def _memory(self, place: int, size: int) -> memoryview:
         for target in self._targets:

@@ -131,7 +131,7 @@ class ImageSections:
         if not self._files:
             self._files = _segments_as_sections(image)
         self._table, self._strings = self._symbol_table()
-        self._rows = sorted(self._read_rows())
+        self._rows = sorted(self._read_rows(), key=_inner_and_global_last)
         self._starts = [row[0] for row in self._rows]
         self._reach = list(accumulate((row[1] for row in self._rows), max))
         self._dependencies: list[tuple[LoadedSection, Dependency]] | None = None
@@ -144,9 +144,9 @@ class ImageSections:
             return None
         index = bisect_right(self._starts, offset) - 1
         while index >= 0 and self._reach[index] > offset:
-            start, end, is_local, number = self._rows[index]
+            start, end, is_global, number = self._rows[index]
             if offset < end:
-                return self._symbol(start, end, is_local == 0, number, header)
+                return self._symbol(start, end, is_global, number, header)
             index -= 1
         start = self._image.base + header.address
         span = AddressRange.of_size(start, header.size)
@@ -251,17 +251,14 @@ class ImageSections:
                     )
         return b"", b""
 
-    def _read_rows(self) -> Iterator[tuple[int, int, int, int]]:
-        """Start, end, 1 for local ones and number of each symbol that names addresses.
-
-        Sorted, the last of several at one address is looked at first: a global one if there is.
-        """
+    def _read_rows(self) -> Iterator[tuple[int, int, bool, int]]:
+        """Start, end, whether it is global and number of each symbol that names addresses."""
         for number, (name, info, other, section, value, size) in enumerate(
             _SYMBOL.iter_unpack(self._table)
         ):
             if name and size and 0 < section < _SHN_LORESERVE and info & 15 in _NAMING_TYPES:
                 is_global = info >> 4 != STB_LOCAL and other & 3 in (0, 3)
-                yield value, value + size, 0 if is_global else 1, number
+                yield value, value + size, is_global, number
 
     def _file_section_at(self, offset: int) -> Section | None:
         index = bisect_right(self._files, offset, key=_address) - 1
@@ -289,6 +286,12 @@ def provided_section(symbol: CFunction | CObject, address: int) -> LoadedSection
         return LoadedSection(symbol.name, SectionKind.TEXT, span, None)
     span = AddressRange.of_size(address, len(symbol.initial))
     return LoadedSection(symbol.name, SectionKind.DATA, span, None)
+
+
+def _inner_and_global_last(row: tuple[int, int, bool, int]) -> tuple[int, int, bool]:
+    """The order of symbols, of which the last one before an address is looked at first."""
+    start, end, is_global, _ = row
+    return start, -end, is_global
 
 
 def _address(header: Section) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from struct import pack
 
+from theseus_kit.image.objects.layout import LARGEST_IMAGE
 from theseus_kit.image.objects.object_file import InputSection, ObjectRelocation, read_word
 from theseus_kit.image.objects.relocation_types import size_of
 from theseus_kit.image.objects.resolution import Resolution
@@ -54,7 +55,9 @@ class FrameTables:
         found = []
         for section, offset, relocation in self._entries:
             target = self._resolution.of(section, relocation.symbol)
-            found.append((target.address + relocation.addend, section.address + offset))
+            code = target.address + relocation.addend
+            if 0 <= code < LARGEST_IMAGE:
+                found.append((code, section.address + offset))
         if plt.size:
             entry = self._start + len(table) + len(_PLT_COMMON)
             table += _PLT_COMMON + pack(

@@ -81,7 +81,7 @@ def _link(files: Sequence[ObjectFile], is_loaded: Callable[[str], bool]) -> list
     writer.put(slots.plt, slots.plt.contents())
     unwind = frames.write(lambda section: references.apply(section, start), slots.plt)
     for target in resolution.globals.values():
-        if target.is_exported and target.is_defined:
+        if target.is_exported and (target.is_fixed or target.is_absolute):
             tables.symbol(target)
     writer.put_tables(dynamic, frames, unwind, start, uses_static)
     writer.put_symbols(slots.stubs(), slots.plt.output)

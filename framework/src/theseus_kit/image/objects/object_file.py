@@ -28,6 +28,7 @@ from theseus_kit.image.elf_header import (
     read_sections,
 )
 from theseus_kit.image.objects.relocation_types import type_name
+from theseus_kit.image.symbols import STT_TLS
 
 _SYMBOL = Struct("<IBBHQQ")
 _RELA_SIZE = 24
@@ -217,6 +218,8 @@ class ObjectFile:
             section.fail(f"has the alignment {header.alignment:#x}, no power of two")
         if section.is_code and section.is_writable:
             section.fail("is both writable and executable; put code and data in separate sections")
+        if section.is_thread_local and (section.is_code or not section.is_writable):
+            section.fail("is thread-local, but not writable data")
         if header.flags & _SHF_COMPRESSED:
             section.fail("is compressed, although it is loaded")
         if header.name.startswith((".ctors", ".dtors")) and header.size:
@@ -256,6 +259,8 @@ class ObjectFile:
         if section == SHN_ABS:
             return ObjectSymbol(*fields, 0, value, size, is_absolute=True)
         if section == SHN_COMMON:
+            if info & 15 == STT_TLS:
+                self.fail(f"the common symbol {name} is thread-local; compile with -fno-common")
             if value & (value - 1) or value > _LARGEST or size > _LARGEST:
                 self.fail(f"the common symbol {name} has senseless sizes")
             return ObjectSymbol(*fields, 0, max(1, value), size, is_common=True)
@@ -269,6 +274,9 @@ class ObjectFile:
             self.fail(f"symbol {name or number} is in section {section}, which there is not")
         if section and value > self.sections[section].size:
             self.fail(f"symbol {name or number} lies outside its section")
+        holder = self.sections[section]
+        if section and info & 15 == STT_TLS and not (holder.is_thread_local and holder.is_loaded):
+            self.fail(f"the thread-local symbol {name or number} is in no thread-local section")
         return ObjectSymbol(*fields, section, value, size)
 
     def _extended_indices(self, symbol_table: int) -> memoryview | None:

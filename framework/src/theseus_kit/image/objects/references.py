@@ -66,6 +66,8 @@ class References:
                 section.fail("lies outside the section", relocation)
             if size == 0 or self._is_lost(section, target, relocation):
                 continue
+            if target.is_in_file and not target.is_fixed:
+                section.fail("lies in a section that is not loaded", relocation)
             self._check_thread_local(section, target, relocation)
             slot = SLOTS.get(relocation.type)
             if slot is not None:
@@ -101,7 +103,7 @@ class References:
                 continue
             target = self._resolution.of(section, relocation.symbol)
             value = 0
-            if target.is_fixed or target.is_absolute:
+            if target.is_in_file or target.is_absolute:
                 value = target.address + relocation.addend
                 if relocation.type in (R_DTPOFF32, R_DTPOFF64):
                     value -= thread_local_start

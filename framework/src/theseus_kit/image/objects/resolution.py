@@ -51,6 +51,11 @@ class Target:
     @property
     def is_fixed(self) -> bool:
         """It lies in the image: its distance from any place there is known before loading."""
+        return self.section is not None and self.section.is_loaded
+
+    @property
+    def is_in_file(self) -> bool:
+        """It lies in the image or in what tools read of it."""
         return self.section is not None and not self.section.is_discarded
 
     @property

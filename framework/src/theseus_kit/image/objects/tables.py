@@ -45,7 +45,8 @@ class DynamicTables:
 
     def relocate(self, place: int, kind: int, symbol: int, addend: int) -> None:
         """Leave a relocation to the loader."""
-        self._relocations.append((place, kind, symbol, addend))
+        signed = (addend + (1 << 63)) % (1 << 64) - (1 << 63)
+        self._relocations.append((place, kind, symbol, signed))
 
     @property
     def places(self) -> list[int]:

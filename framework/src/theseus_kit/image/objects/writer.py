@@ -288,9 +288,14 @@ class Writer:
         section, value, name = 0, 0, 0
         if target.is_absolute:
             section, value = SHN_ABS, target.value
-        elif target.is_fixed and target.section is not None:
+        elif target.is_in_file and target.section is not None:
             section, value = target.section.output, target.address
-            if target.is_thread_local and target.type != _STT_SECTION and self._layout.thread_local:
+            if (
+                target.is_fixed
+                and target.is_thread_local
+                and target.type != _STT_SECTION
+                and self._layout.thread_local
+            ):
                 value -= self._layout.thread_local[0]
         if target.name:
             name = len(strings)
