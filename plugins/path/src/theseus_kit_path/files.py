@@ -18,7 +18,7 @@ from theseus_kit_path.host_errors import as_platform_error, host_errors, path_er
 from theseus_kit_path.host_status import change_times, status_of
 
 if TYPE_CHECKING:
-    from theseus_kit_path.trees import OnClose
+    from theseus_kit_path.trees import OnClose, OpenRequest
 
 _WHOLE_FILE_STEP = 1 << 20
 """Bytes asked for at a time where the caller did not say how much there is."""
@@ -31,11 +31,12 @@ class HostFile:
     """A regular file of the host. Each method raises PlatformError with the host's errno,
     EBADF after :meth:`close`."""
 
-    def __init__(self, descriptor: int, text: str, mode: OpenMode, on_close: OnClose) -> None:
+    def __init__(self, descriptor: int, how: OpenRequest) -> None:
         self._descriptor = descriptor
-        self._text = text
-        self._mode = mode & KEPT_MODES
-        self._on_close = on_close
+        self._text = how.text
+        self._mode = how.mode & KEPT_MODES
+        self._writable = how.writable
+        self._on_close = how.on_close
 
     @property
     def descriptor(self) -> int | None:
@@ -110,6 +111,8 @@ class HostFile:
             return status_of(os.fstat(self._descriptor))
 
     def change(self, change: StatusChange) -> None:
+        if not self._writable:
+            raise path_error(errno.EROFS, self._text)
         with host_errors(self._text):
             if change.permissions is not None:
                 os.fchmod(self._descriptor, change.permissions & 0o777)

@@ -28,7 +28,7 @@ from theseus_kit_path.host_errors import os_error
 from theseus_kit_path.host_status import change_times, status_of
 
 if TYPE_CHECKING:
-    from theseus_kit_path.trees import OnClose, TreeDirectory
+    from theseus_kit_path.trees import OnClose, OpenRequest, TreeDirectory
 
 _O_PATH: int = getattr(os, "O_PATH", os.O_RDONLY)
 """Asks for search permission only; hosts without it (macOS) ask for read permission as well."""
@@ -97,9 +97,9 @@ class HostDirectory:
     def read_link(self, name: str) -> str:
         return os.readlink(name, dir_fd=self.descriptor)
 
-    def open(self, name: str, mode: OpenMode, permissions: int, on_close: OnClose) -> OpenFile:
-        flags = _open_flags(mode) | _ALWAYS
-        descriptor = os.open(name, flags, permissions & _PERMISSIONS, dir_fd=self.descriptor)
+    def open(self, name: str, how: OpenRequest) -> OpenFile:
+        flags = _open_flags(how.mode) | _ALWAYS
+        descriptor = os.open(name, flags, how.permissions & _PERMISSIONS, dir_fd=self.descriptor)
         try:
             kind = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(kind):
@@ -108,7 +108,7 @@ class HostDirectory:
         except BaseException:
             os.close(descriptor)
             raise
-        return HostFile(descriptor, name, mode, on_close)
+        return HostFile(descriptor, how)
 
     def hold(self, name: str, on_close: OnClose) -> OpenFile:
         descriptor = os.open(name, _HOLD, dir_fd=self.descriptor)

@@ -14,7 +14,7 @@ from theseus_kit_path.files import KEPT_MODES
 from theseus_kit_path.host_errors import as_platform_error, host_errors, os_error, path_error
 
 if TYPE_CHECKING:
-    from theseus_kit_path.trees import OnClose
+    from theseus_kit_path.trees import OpenRequest
 
 ENTRY_COST = 256
 """Bytes of the limit that a directory entry takes beside its name, about what Python takes for
@@ -212,13 +212,13 @@ class MemoryFile:
 
     descriptor: int | None = None
 
-    def __init__(self, inode: Inode, text: str, mode: OpenMode, on_close: OnClose) -> None:
+    def __init__(self, inode: Inode, how: OpenRequest) -> None:
         self._inode: Inode | None = inode
         self._lock = inode.store.lock
-        self._text = text
+        self._text = how.text
         self._position = 0
-        self._on_close = on_close
-        self.mode = mode & KEPT_MODES
+        self._on_close = how.on_close
+        self.mode = how.mode & KEPT_MODES
         inode.opens += 1
 
     def read(self, size: int = -1) -> bytes:
@@ -233,15 +233,15 @@ class MemoryFile:
     def read_at(self, size: int, offset: int) -> bytes:
         """Read up to ``size`` bytes at ``offset``; the file's position stays."""
         with self._lock:
-            data = self._for(OpenMode.READ).data
             start = self._offset(offset)
+            data = self._for(OpenMode.READ).data
             return bytes(memoryview(data)[start : start + max(size, 0)])
 
     def write(self, data: bytes) -> int:
         """Write at the file's position, or at its end; what does not fit the limit is left."""
         with self._lock:
             inode = self._for(OpenMode.WRITE)
-            if OpenMode.APPEND in self.mode:
+            if OpenMode.APPEND in self.mode and data:
                 self._position = len(inode.data)
             written = self._write(inode, data, self._position)
             self._position += written
@@ -251,8 +251,8 @@ class MemoryFile:
         """Write at ``offset``, or at the end of a file that is appended to, as Linux does it
         (pwrite(2), BUGS); the file's position stays."""
         with self._lock:
-            inode = self._for(OpenMode.WRITE)
             offset = self._offset(offset)
+            inode = self._for(OpenMode.WRITE)
             if OpenMode.APPEND in self.mode:
                 offset = len(inode.data)
             return self._write(inode, data, offset)
@@ -281,10 +281,10 @@ class MemoryFile:
 
     def allocate(self, offset: int, size: int) -> None:
         with self._lock, host_errors(self._text):
-            inode = self._for(OpenMode.WRITE)
             end = self._offset(offset) + size
             if size <= 0:
                 raise os_error(errno.EINVAL)
+            inode = self._for(OpenMode.WRITE)
             if end > _LONGEST_FILE:
                 raise os_error(errno.EFBIG)
             if end > len(inode.data):

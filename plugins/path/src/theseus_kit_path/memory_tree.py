@@ -32,7 +32,7 @@ from theseus_kit_path.host_errors import os_error
 from theseus_kit_path.memory_files import Inode, MemoryFile, Store
 
 if TYPE_CHECKING:
-    from theseus_kit_path.trees import OnClose, TreeDirectory
+    from theseus_kit_path.trees import OnClose, OpenRequest, TreeDirectory
 
 _LONGEST_NAME = 255
 """Bytes: NAME_MAX, limits.h."""
@@ -99,13 +99,14 @@ class MemoryDirectory:
                 raise os_error(errno.EINVAL)
             return inode.text
 
-    def open(self, name: str, mode: OpenMode, permissions: int, on_close: OnClose) -> OpenFile:
+    def open(self, name: str, how: OpenRequest) -> OpenFile:
+        mode = how.mode
         with self._store.lock:
             inode = self._inode.children.get(_checked(name))
             if inode is None:
                 if OpenMode.CREATE not in mode:
                     raise os_error(errno.ENOENT)
-                inode = self._add(name, FileKind.FILE, permissions)
+                inode = self._add(name, FileKind.FILE, how.permissions)
             elif OpenMode.EXCLUSIVE in mode and OpenMode.CREATE in mode:
                 raise os_error(errno.EEXIST)
             elif inode.kind is not FileKind.FILE:
@@ -113,7 +114,7 @@ class MemoryDirectory:
                 raise os_error(errno.EISDIR if directory else errno.ELOOP)
             elif OpenMode.TRUNCATE in mode:
                 inode.resize(0)
-            return MemoryFile(inode, name, mode, on_close)
+            return MemoryFile(inode, how)
 
     def hold(self, name: str, on_close: OnClose) -> OpenFile:
         with self._store.lock:

@@ -28,6 +28,7 @@ from theseus_kit.values.paths import (
 from theseus_kit_path.directories import Directory
 from theseus_kit_path.host_errors import host_errors, path_error
 from theseus_kit_path.mounts import DirectoryMount, MountTable, Place, open_source
+from theseus_kit_path.trees import OpenRequest
 from theseus_kit_path.walk import MAX_LINKS, Walk
 
 _CHANGES = OpenMode.WRITE | OpenMode.TRUNCATE | OpenMode.APPEND
@@ -246,8 +247,8 @@ class Namespace:
     def _open_regular(self, walk: Walk, name: str, mode: OpenMode, permissions: int) -> OpenFile:
         if not walk.place.writable:
             mode &= ~OpenMode.CREATE  # it was there a moment ago; were it not, nothing is made
-        discard = self._open.discard
-        return self._opened(walk.place.directory.open(name, mode, permissions, discard))
+        how = OpenRequest(walk.text, mode, permissions, walk.place.writable, self._open.discard)
+        return self._opened(walk.place.directory.open(name, how))
 
     def _open_directory(self, walk: Walk, mode: OpenMode) -> OpenFile:
         if OpenMode.CREATE in mode:

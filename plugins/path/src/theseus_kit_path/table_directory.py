@@ -10,13 +10,12 @@ from theseus_kit.values.paths import (
     FileKind,
     FileStatus,
     OpenFile,
-    OpenMode,
     StatusChange,
 )
 from theseus_kit_path.host_errors import os_error
 
 if TYPE_CHECKING:
-    from theseus_kit_path.trees import OnClose, TreeDirectory
+    from theseus_kit_path.trees import OnClose, OpenRequest, TreeDirectory
 
 
 class TableDirectory:
@@ -57,7 +56,7 @@ class TableDirectory:
     def read_link(self, name: str) -> str:
         self._nothing_here()
 
-    def open(self, name: str, mode: OpenMode, permissions: int, on_close: OnClose) -> OpenFile:
+    def open(self, name: str, how: OpenRequest) -> OpenFile:
         self._nothing_here()
 
     def hold(self, name: str, on_close: OnClose) -> OpenFile:

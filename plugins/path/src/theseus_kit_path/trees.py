@@ -8,7 +8,7 @@ a tree does one thing to one name in one directory and never follows a link.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from theseus_kit.values.paths import (
     DirectoryEntry,
@@ -20,6 +20,18 @@ from theseus_kit.values.paths import (
 
 OnClose = Callable[[OpenFile], None]
 """Told when an open file is closed."""
+
+
+class OpenRequest(NamedTuple):
+    """How a regular file is to be opened."""
+
+    text: str
+    """The path it was asked for by, for messages."""
+    mode: OpenMode
+    permissions: int
+    writable: bool
+    """False on a read-only mount: the open file's times and permissions stay too."""
+    on_close: OnClose
 
 
 class TreeDirectory(Protocol):
@@ -51,7 +63,7 @@ class TreeDirectory(Protocol):
         ...
 
     def read_link(self, name: str) -> str: ...
-    def open(self, name: str, mode: OpenMode, permissions: int, on_close: OnClose) -> OpenFile:
+    def open(self, name: str, how: OpenRequest) -> OpenFile:
         """Open or make a regular file; ELOOP for a link, EACCES for a device and its like."""
         ...
 

@@ -97,9 +97,11 @@ class Walk:
 
     def follow(self, name: str) -> None:
         """Go where the link ``name`` in this directory leads. Raises ELOOP after so many links."""
-        if self.at_mount_point or self._links == 0:
+        if self.at_mount_point:
             raise path_error(errno.ELOOP, self.text)
         text = self.place.directory.read_link(name)
+        if self._links == 0:
+            raise path_error(errno.ELOOP, self.text)
         self._links -= 1
         self._push(text)
 
