@@ -3,13 +3,14 @@
 import errno
 import os
 import socket
+import stat
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from theseus_kit.errors import PlatformError
-from theseus_kit.values.paths import FileKind, OpenMode
+from theseus_kit.values.paths import FileKind, OpenMode, StatusChange
 
 READ, WRITE, CREATE = OpenMode.READ, OpenMode.WRITE, OpenMode.CREATE
 
@@ -226,3 +227,146 @@ def test_a_directory_moved_out_meanwhile_does_not_take_the_walk_along(files, dat
         for _ in range(1500):
             with refused(errno.ENOENT):
                 files.read("/data/a/b/../secret")
+
+
+def outside(tmp_path):
+    """What an attacker would have changed: names, contents and status beside the mount."""
+    kept = {}
+    for entry in sorted(tmp_path.iterdir()):
+        if entry.name != "inside":
+            status = entry.lstat()
+            content = entry.read_bytes() if entry.is_file() else b""
+            kept[entry.name] = (content, status.st_mode, status.st_mtime_ns, status.st_nlink)
+    return kept
+
+
+CHANGES = [
+    lambda files, name: files.make_directory(f"/data/dir/{name}"),
+    lambda files, name: files.make_link(f"/data/dir/{name}", "/etc/passwd"),
+    lambda files, name: files.link("/data/own", f"/data/dir/{name}"),
+    lambda files, name: files.link("/data/dir/secret", f"/data/{name}", follow=True),
+    lambda files, name: files.rename("/data/dir/secret", f"/data/{name}"),
+    lambda files, name: files.rename("/data/mine", f"/data/dir/{name}"),
+    lambda files, name: files.remove("/data/dir/secret"),
+    lambda files, name: files.remove("/data/dir/empty", directory=True),
+    lambda files, name: files.change("/data/dir/secret", permissions=0o777, modified=1),
+    lambda files, name: files.change("/data/file", permissions=0o777, modified=1),
+    lambda files, name: files.change("/data/file", follow=False, permissions=0o777, modified=1),
+    lambda files, name: files.open("/data/file", WRITE | OpenMode.TRUNCATE).close(),
+    lambda files, name: files.open("/data/dir/secret", OpenMode.PATH).close(),
+]
+
+
+def test_changes_made_while_links_are_swapped_in_all_stay_inside(files, data, tmp_path):
+    (tmp_path / "empty").mkdir()
+    before = outside(tmp_path)
+    (data / "dir").mkdir()
+    (data / "away").symlink_to(tmp_path)
+    (data / "file").write_text("decoy")
+    (data / "file-away").symlink_to(tmp_path / "secret")
+    (data / "own").write_text("own")
+
+    def swap():
+        for one, other in (("dir", "away"), ("file", "file-away")):
+            (data / one).rename(data / "swap")
+            (data / other).rename(data / one)
+            (data / "swap").rename(data / other)
+
+    made = 0
+    with racing(swap):
+        for attempt in range(2000):
+            (data / "mine").touch()
+            name = f"made-{attempt}"
+            try:
+                CHANGES[attempt % len(CHANGES)](files, name)
+            except PlatformError:
+                continue
+            made += 1
+    assert made > 0
+    assert outside(tmp_path) == before
+
+
+def test_two_guests_racing_through_paths_of_one_directory_stay_inside(files, data, tmp_path):
+    before = outside(tmp_path)
+    (data / "a" / "b").mkdir(parents=True)
+    directory = files.open("/data/a/b", READ)
+
+    def turn():
+        for change in (
+            lambda: files.rename("/data/a/b", "/data/b"),
+            lambda: files.make_link("/data/a/b", "../../.."),
+            lambda: files.remove("/data/a/b"),
+            lambda: files.rename("/data/b", "/data/a/b"),
+        ):
+            with suppress(PlatformError):
+                change()
+
+    with racing(turn):
+        for attempt in range(600):
+            for path in ("../secret", "../../secret", "../b/../../secret", "../b/secret"):
+                with pytest.raises(PlatformError):
+                    files.read(files.at(directory, path))
+            with suppress(PlatformError):
+                files.write(files.at(directory, f"../b/made-{attempt}"), b"")
+    assert outside(tmp_path) == before
+
+
+def test_no_second_name_leads_from_a_read_only_mount_into_a_writable_one(files, data, tmp_path):
+    (tmp_path / "shown").mkdir()
+    (tmp_path / "shown" / "note").write_text("kept")
+    files.mount(tmp_path / "shown", "/shown")
+    files.mount(tmp_path / "secret", "/one")
+    directory = files.open("/shown", READ)
+    for source in ("/shown/note", files.at(directory, "note"), "/one"):
+        for attempt in (files.link, files.rename):
+            with pytest.raises(PlatformError) as refusal:
+                attempt(source, "/data/stolen")
+            assert refusal.value.errno in (errno.EXDEV, errno.EBUSY)
+    assert files.names("/data") == []
+
+
+def test_an_open_file_or_directory_of_a_read_only_mount_changes_nothing(files, inside):
+    (inside / "note").write_text("kept")
+    (inside / "sub").mkdir()
+    files.mount(inside, "/data")
+    directory = files.open("/data", READ)
+    change = StatusChange(permissions=0o777, accessed=1, modified=1)
+    status = (inside / "note").stat()
+    for attempt in (
+        lambda: files.open("/data/note").change(change),
+        lambda: directory.change(change),
+        lambda: files.change("/data/note", permissions=0o777),
+        lambda: files.make_directory(files.at(directory, "new")),
+        lambda: files.make_link(files.at(directory, "new"), "note"),
+        lambda: files.link("/data/note", files.at(directory, "new")),
+        lambda: files.remove(files.at(directory, "note")),
+        lambda: files.remove(files.at(directory, "sub"), directory=True),
+        lambda: files.open(files.at(directory, "note"), WRITE),
+    ):
+        with refused(errno.EROFS):
+            attempt()
+    assert (inside / "note").stat() == status
+    assert files.names("/data") == ["note", "sub"]
+
+
+def test_rights_of_the_host_user_are_never_lent(files, data):
+    files.open("/data/f", WRITE | CREATE, 0o6755).close()
+    files.make_directory("/data/d", 0o7777)
+    files.change("/data/f", permissions=0o6755)
+    files.change("/data/d", permissions=0o7777)
+    files.open("/data/f", WRITE).change(StatusChange(permissions=0o4755))
+    for name in ("f", "d"):
+        assert stat.S_IMODE((data / name).stat().st_mode) & 0o7000 == 0
+
+
+def test_links_of_a_tree_in_memory_are_walked_in_the_namespace_too(files, tmp_path):
+    files.mount_memory("/m")
+    for text in ("/etc/passwd", str(tmp_path / "secret"), "../../../../etc/passwd"):
+        files.make_link("/m/l", text)
+        with refused(errno.ENOENT):
+            files.read("/m/l")
+        with pytest.raises(PlatformError):
+            files.write("/m/l", b"x")
+        files.remove("/m/l")
+    files.make_link("/m/l", "..")
+    assert files.resolve("/m/l") == "/"
