@@ -175,12 +175,11 @@ run_guest:
     ff 73 08                            | push qword ptr [rbx + CONTEXT_HOST_STACK]
     ff 73 10                            | push qword ptr [rbx + CONTEXT_FRAME]
     48 83 ec 08                         | sub rsp, 8
-    0f ae 1c 24                         | stmxcsr dword ptr [rsp]
-    d9 7c 24 04                         | fnstcw word ptr [rsp + 4]
     48 89 63 08                         | mov qword ptr [rbx + CONTEXT_HOST_STACK], rsp
     e8 @                                | call start_ticks
-    0f ae 53 58                         | ldmxcsr dword ptr [rbx + CONTEXT_FLOAT_STATE]
-    d9 6b 5c                            | fldcw word ptr [rbx + CONTEXT_FLOAT_STATE + 4]
+    48 89 e2                            | mov rdx, rsp
+    48 8d 4b 58                         | lea rcx, [rbx + CONTEXT_FLOAT_STATE]
+    e8 @                                | call switch_float_state
     4d 85 ff                            | test r15, r15
     0f 84 @                             | je run_guest_integers
     f3 41 0f 7e 46 40                   | movq xmm0, qword ptr [r14 + 0x40]
@@ -207,12 +206,11 @@ run_guest_integers:
     41 ff d3                            | call r11
     49 c7 44 24 08 00 00 00 00          | mov qword ptr [r12 + THREAD_RUNNING], 0
     48 8b 63 08                         | mov rsp, qword ptr [rbx + CONTEXT_HOST_STACK]
-    0f ae 5b 58                         | stmxcsr dword ptr [rbx + CONTEXT_FLOAT_STATE]
-    d9 7b 5c                            | fnstcw word ptr [rbx + CONTEXT_FLOAT_STATE + 4]
-    0f ae 14 24                         | ldmxcsr dword ptr [rsp]
-    d9 6c 24 04                         | fldcw word ptr [rsp + 4]
     66 0f d6 43 30                      | movq qword ptr [rbx + CONTEXT_FLOAT_RESULT], xmm0
     49 89 c6                            | mov r14, rax
+    48 89 e1                            | mov rcx, rsp
+    48 8d 53 58                         | lea rdx, [rbx + CONTEXT_FLOAT_STATE]
+    e8 @                                | call switch_float_state
     e8 @                                | call take_gil
     4c 89 f0                            | mov rax, r14
     31 d2                               | xor edx, edx
@@ -288,5 +286,23 @@ check_handlers:
     48 8b 05 @                          | mov rax, qword ptr [rip + found_handler]
     48 2b 05 @                          | sub rax, qword ptr [rip + first_entry]
     48 3b 05 @                          | cmp rax, qword ptr [rip + entries_size]
+    c3                                  | ret
+
+; keep control registers at rdx, take those at rcx
+switch_float_state:
+    0f ae 1a                            | stmxcsr dword ptr [rdx]
+    d9 7a 04                            | fnstcw word ptr [rdx + 4]
+    8b 02                               | mov eax, dword ptr [rdx]
+    33 01                               | xor eax, dword ptr [rcx]
+    83 e0 c0                            | and eax, -0x40  ; status flags are anybody's (ABI, 3.2.1)
+    ; loading costs forty times what comparing does
+    0f 84 @                             | je switch_x87
+    0f ae 11                            | ldmxcsr dword ptr [rcx]
+switch_x87:
+    0f b7 42 04                         | movzx eax, word ptr [rdx + 4]
+    66 3b 41 04                         | cmp ax, word ptr [rcx + 4]
+    0f 84 @                             | je switch_float_state_done
+    d9 69 04                            | fldcw word ptr [rcx + 4]
+switch_float_state_done:
     c3                                  | ret
 """

@@ -46,11 +46,6 @@ host_call:
     48 89 88 80 00 00 00                | mov qword ptr [rax + FRAME_RIP], rcx
     4c 8d 74 24 08                      | lea r14, [rsp + 8]
     4c 89 70 38                         | mov qword ptr [rax + FRAME_RSP], r14
-    41 0f ae 5a 58                      | stmxcsr dword ptr [r10 + CONTEXT_FLOAT_STATE]
-    41 d9 7a 5c                         | fnstcw word ptr [r10 + CONTEXT_FLOAT_STATE + 4]
-    49 8b 4a 08                         | mov rcx, qword ptr [r10 + CONTEXT_HOST_STACK]
-    0f ae 11                            | ldmxcsr dword ptr [rcx]  ; the host's, saved by run_guest
-    d9 69 04                            | fldcw word ptr [rcx + 4]
     48 89 c4                            | mov rsp, rax
     9c                                  | pushfq
     8f 84 24 88 00 00 00                | pop qword ptr [rsp + FRAME_RFLAGS]
@@ -62,6 +57,10 @@ host_call:
     48 8b 4b 10                         | mov rcx, qword ptr [rbx + CONTEXT_FRAME]
     48 89 8c 24 98 00 00 00             | mov qword ptr [rsp + FRAME_OUTER], rcx
     48 89 63 10                         | mov qword ptr [rbx + CONTEXT_FRAME], rsp
+    ; the host's, kept by run_guest
+    48 8b 4b 08                         | mov rcx, qword ptr [rbx + CONTEXT_HOST_STACK]
+    48 8d 53 58                         | lea rdx, [rbx + CONTEXT_FLOAT_STATE]
+    e8 @                                | call switch_float_state
     49 c1 e3 04                         | shl r11, 4
     4c 03 5b 38                         | add r11, qword ptr [rbx + CONTEXT_EXPORTS]
     4d 8b 2b                            | mov r13, qword ptr [r11 + EXPORT_FUNCTION]
@@ -81,12 +80,13 @@ host_call:
     0f 85 @                             | jne interrupt_guest
     49 89 c5                            | mov r13, rax
     e8 @                                | call start_ticks
+    48 8b 53 08                         | mov rdx, qword ptr [rbx + CONTEXT_HOST_STACK]
+    48 8d 4b 58                         | lea rcx, [rbx + CONTEXT_FLOAT_STATE]
+    e8 @                                | call switch_float_state
     4c 89 e8                            | mov rax, r13
     48 8b 8c 24 98 00 00 00             | mov rcx, qword ptr [rsp + FRAME_OUTER]
     48 89 4b 10                         | mov qword ptr [rbx + CONTEXT_FRAME], rcx
     0f 10 84 24 a0 00 00 00             | movups xmm0, xmmword ptr [rsp + FRAME_XMM]
-    0f ae 53 58                         | ldmxcsr dword ptr [rbx + CONTEXT_FLOAT_STATE]
-    d9 6b 5c                            | fldcw word ptr [rbx + CONTEXT_FLOAT_STATE + 4]
     4d 89 e2                            | mov r10, r12
     49 89 db                            | mov r11, rbx
     48 8b 5c 24 08                      | mov rbx, qword ptr [rsp + FRAME_RBX]
