@@ -49,12 +49,16 @@ def test_gdb_shows_the_frames_our_backtrace_shows(platform, program, killed, tmp
     output = gdb(program, core, "bt", 'frame apply all -q printf "pc %lx\\n", $pc')
 
     (image,) = platform.namespace.images
-    ours = [
-        (entry.frame.instruction_pointer, entry.symbols[0].name.partition(".")[0])
+    entries = [
+        entry
         for entry in error.backtrace
         if platform.namespace.image_at(entry.frame.lookup_address) is image
     ]
-    if not error.backtrace[0].frame.is_exact:  # gdb is shown the call, not its return address
+    ours = [
+        (entry.frame.instruction_pointer, entry.symbols[-1].name.partition(".")[0])
+        for entry in entries
+    ]
+    if not entries[0].frame.is_exact:  # gdb is shown the call, not its return address
         ours[0] = (ours[0][0] - 1, ours[0][1])
     addresses = [int(address, 16) for address in re.findall(r"^pc ([0-9a-f]+)$", output, re.M)]
     names = GDB_FRAME.findall(output)[-len(addresses) :]

@@ -20,7 +20,8 @@ def backtrace_lines(entries: Sequence[BacktraceEntry]) -> list[str]:
     for number, (frame, symbols) in enumerate(entries):
         place = f"{number:>4}  {frame.instruction_pointer:#018x}  "
         if not symbols:
-            lines.append(f"{place}unknown{_mark(frame)}")
+            what = "call from Python" if frame.kind is FrameKind.TRANSITION else "unknown"
+            lines.append(f"{place}{what}{_mark(frame)}")
             continue
         for depth, symbol in enumerate(symbols):
             last = depth == len(symbols) - 1
@@ -34,6 +35,8 @@ def backtrace_lines(entries: Sequence[BacktraceEntry]) -> list[str]:
                 text += " (inlined)"
             text += f" at {location(symbol)}" if symbol.file else ""
             lines.append(f"{place if depth == 0 else ' ' * len(place)}{text}{_mark(frame)}")
+    if entries and entries[-1].frame.end_reason is not None:
+        lines.append(f"      the trace ends here: {entries[-1].frame.end_reason}")
     return lines
 
 
@@ -55,6 +58,7 @@ def entry_as_json(entry: BacktraceEntry) -> dict[str, Any]:
         "stack_pointer": frame.stack_pointer,
         "is_exact": frame.is_exact,
         "kind": frame.kind.value,
+        "end_reason": frame.end_reason,
         "symbols": [symbol_as_json(symbol) for symbol in entry.symbols],
     }
 

@@ -9,10 +9,10 @@ when somebody wants to read them.
 from __future__ import annotations
 
 from collections.abc import Generator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from theseus_kit.dispatch.backtraces import capture_frames, resolve_frames
 from theseus_kit.errors import UsageError
 from theseus_kit.hookspecs import hookimpl
 from theseus_kit.plugin import Plugin, PluginDescription, Services
@@ -21,10 +21,6 @@ from theseus_kit.values.symbols import BacktraceEntry, Frame
 
 if TYPE_CHECKING:
     from theseus_kit.platform import Platform
-    from theseus_kit.task import Task
-
-FRAME_LIMIT = 256
-"""Frames kept of an exception: a stack overflow has hundreds of thousands, all alike."""
 
 
 class LastException(NamedTuple):
@@ -33,6 +29,8 @@ class LastException(NamedTuple):
     context: ExceptionContext
     """With a copy of the registers, which handlers edit."""
     frames: tuple[Frame, ...]
+    host_functions: dict[int, str]
+    """The names of the Python functions among the frames, by address."""
 
 
 class ExceptionWatch(Plugin):
@@ -59,23 +57,19 @@ class ExceptionWatch(Plugin):
         """The frames of the last exception with their names; none if there was no exception."""
         if self.last is None:
             return ()
-        symbolicate = self.services.hooks.symbolicate
-        return tuple(
-            BacktraceEntry(frame, tuple(symbolicate(address=frame.lookup_address)))
-            for frame in self.last.frames
-        )
+        return resolve_frames(self.services.hooks, self.last.frames, self.last.host_functions)
 
     @hookimpl(wrapper=True)
     def exception_dispatch(
-        self, task: Task, context: ExceptionContext
+        self, context: ExceptionContext
     ) -> Generator[None, ExceptionOutcome, ExceptionOutcome]:
         seen = ExceptionContext(
             context.vector, context.registers.copy(), context.error_code, context.page_fault
         )
-        frames = self.services.hooks.unwind_frames(
-            registers=seen.registers, stack=task.stack, is_exact=True
+        services = self.services
+        self.last = LastException(
+            seen, *capture_frames(services.machine, services.hooks, services.tasks)
         )
-        self.last = LastException(seen, tuple(islice(frames, FRAME_LIMIT)))
         if self._cores is not None:
             platform, path = self._cores
             try:
