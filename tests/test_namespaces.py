@@ -158,3 +158,17 @@ def test_variables_found_by_a_call_work_on_every_machine(
 ) -> None:
     image = fresh.load(compiled(THREAD_LOCAL, *flags))
     assert [image.call("count") for _ in range(2)] == [41, 42]
+
+
+def test_an_object_s_own_system_calls_are_served_by_the_platform(
+    fresh: Platform, compiled: Compile
+) -> None:
+    source = """
+    long f(long number) {
+        long result;
+        __asm__ volatile("syscall" : "=a"(result) : "a"(number) : "rcx", "r11", "memory");
+        return result;
+    }
+    """
+    image = fresh.load(compiled(source))
+    assert image.call("f", 0x7FFF) == -38 % 2**64  # ENOSYS, from the platform and not the host

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 
 from theseus_kit import Image, ImageError, Platform
 from theseus_kit.values.linkage import CFunction, CObject
-from theseus_kit.values.memory import AddressRange
+from theseus_kit.values.memory import AddressRange, MapRequest
 
 Compile = Callable[..., Path]
+ZLIB = Path("/usr/lib/x86_64-linux-gnu/libz.a")
 COMMANDS = {
     "c": ("gcc", "-c", "-O1", "-g"),
     "cpp": ("g++", "-c", "-O1", "-g"),
@@ -159,6 +161,28 @@ def test_inline_variables_of_cpp_exist_once_among_objects(
         platform.namespace.unload(first)
 
 
+STATIC_OBJECTS = """
+extern "C" void note(int);
+struct Noisy {
+    int number;
+    Noisy(int number) : number(number) { note(number); }
+    ~Noisy() { note(-number); }
+};
+static Noisy first(1), second(2);
+"""
+
+
+def test_destructors_of_cpp_run_when_the_object_is_unloaded(
+    compiled: Compile, platform: Platform
+) -> None:
+    noted: list[int] = []
+    platform.namespace.provide("test", CFunction("void note(int n)", noted.append))
+    image = platform.load(compiled(STATIC_OBJECTS, "-fno-exceptions", language="cpp"), strict=True)
+    assert noted == [1, 2]
+    platform.namespace.unload(image)
+    assert noted == [1, 2, -2, -1]
+
+
 RUST = """
 #![no_std]
 extern "C" { fn provided(x: i32) -> i32; }
@@ -182,6 +206,24 @@ def test_an_object_of_rustc_runs_and_its_symbols_are_found_without_their_hash(
     found = platform.namespace.get_symbol_starting_with(names[0][:-17])
     assert found is not None
     assert (found.name, found.image) == (names[0], image)
+
+
+def test_the_objects_of_zlib_are_linked_and_compress_as_the_hosts_does(
+    tmp_path: Path, platform: Platform
+) -> None:
+    if not ZLIB.exists() or shutil.which("ar") is None:
+        pytest.skip("zlib's archive of objects is not on this machine")
+    subprocess.run(["ar", "x", ZLIB], cwd=tmp_path, check=True, timeout=60)
+    image = platform.namespace.link(sorted(tmp_path.glob("*.o")))
+    text = b"what a port stands on " * 200
+    buffer = platform.hooks.memory_map(request=MapRequest(1 << 16)).base
+    memory = platform.machine.memory
+    memory.write(buffer, text)
+    assert image.call("crc32", 0, buffer, len(text)) == zlib.crc32(text)
+    target, length = buffer + (1 << 15), buffer + (1 << 14)
+    memory.write_u64(length, 1 << 14)
+    assert image.call("compress", target, length, buffer, len(text)) == 0
+    assert zlib.decompress(memory.read(target, memory.read_u64(length))) == text
 
 
 def test_objects_with_a_cycle_are_linked_together(compiled: Compile, platform: Platform) -> None:

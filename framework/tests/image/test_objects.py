@@ -8,7 +8,13 @@ from struct import pack
 import pytest
 
 from theseus_kit import Image, ImageError, MissingSymbolError, Platform
-from theseus_kit.image.objects.slots import STUB_ASSEMBLY, stub
+from theseus_kit.image.objects.slots import (
+    FINALISER_ASSEMBLY,
+    FINALISER_SIZE,
+    STUB_ASSEMBLY,
+    finaliser,
+    stub,
+)
 from theseus_kit.values.linkage import CFunction, CObject
 from theseus_kit.values.memory import Protection
 
@@ -321,12 +327,25 @@ def test_the_linkers_own_names_are_defined(link: Link, platform: Platform) -> No
     assert read(start + 16) in image.range
 
 
-def test_a_stub_is_what_its_source_says() -> None:
+def disassembly(data: bytes) -> list[str]:
     import capstone
 
     disassembler = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    text = "; ".join(
+    return [
         f"{mnemonic} {operands}".strip()
-        for _, _, mnemonic, operands in disassembler.disasm_lite(stub(0x1000, 0x2000), 0x1000)
-    )
-    assert text == STUB_ASSEMBLY.format(displacement=hex(0x2000 - 0x1006))
+        for _, _, mnemonic, operands in disassembler.disasm_lite(data, 0)
+    ]
+
+
+def test_a_stub_is_what_its_source_says() -> None:
+    source = STUB_ASSEMBLY.format(displacement=hex(0x2000 - 6))
+    assert disassembly(stub(0, 0x2000)) == source.split("; ")
+
+
+def test_the_finaliser_is_what_its_source_says() -> None:
+    source = FINALISER_ASSEMBLY.format(handle=hex(0x2000 - 7), finalize=hex(0x3000 - 14))
+    lines = [line.partition(";")[0].strip() for line in source.strip().splitlines()]
+    lines[lines.index("je 2")] = f"je {0x11 + 2 + 2:#x}"  # two bytes on from its own end
+    code = finaliser(0, 0x2000, 0x3000)
+    assert disassembly(code)[:6] == lines
+    assert len(code) == FINALISER_SIZE

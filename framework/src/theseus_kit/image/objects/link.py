@@ -51,7 +51,7 @@ def _link(files: Sequence[ObjectFile], is_loaded: Callable[[str], bool]) -> list
     if not any(section.size for section in sections):
         files[0].fail("is a relocatable object with nothing to load")
     slots = Slots(files[0])
-    _define_linkers_own(resolution, sections, slots)
+    registers_destructors = _define_linkers_own(resolution, sections, slots)
     resolution.check_hidden()
     dynamic = InputSection(
         files[0],
@@ -65,6 +65,8 @@ def _link(files: Sequence[ObjectFile], is_loaded: Callable[[str], bool]) -> list
     frames = FrameTables([s for s in sections if is_frame_table(s)], resolution)
     for section in sections:
         references.ask(section)
+    if registers_destructors:
+        slots.ask_finaliser(resolution.refer_weakly("__cxa_finalize", files[0]))
     layout = Layout(sections, slots.got, slots.plt, dynamic)
     frames.place(layout.tables_address)
     start = layout.thread_local[0] if layout.thread_local else 0
@@ -83,7 +85,7 @@ def _link(files: Sequence[ObjectFile], is_loaded: Callable[[str], bool]) -> list
     for target in resolution.globals.values():
         if target.is_exported and (target.is_fixed or target.is_absolute):
             tables.symbol(target)
-    writer.put_tables(dynamic, frames, unwind, start, uses_static)
+    writer.put_tables(dynamic, frames, unwind, start, uses_static, slots.finaliser_address)
     writer.put_symbols(slots.stubs(), slots.plt.output)
     writer.put_unloaded(lambda section: references.apply_unloaded(section, start))
     return writer.finish()
@@ -91,10 +93,10 @@ def _link(files: Sequence[ObjectFile], is_loaded: Callable[[str], bool]) -> list
 
 def _define_linkers_own(
     resolution: Resolution, sections: Sequence[InputSection], slots: Slots
-) -> None:
-    """Define the names that a linker defines, as far as they are asked for."""
-    for name in ("__dso_handle", "_GLOBAL_OFFSET_TABLE_"):
-        resolution.define(name, slots.got, 0)
+) -> bool:
+    """Define the names that a linker defines; tell whether destructors may be registered."""
+    registers_destructors = resolution.define("__dso_handle", slots.got, 0)
+    resolution.define("_GLOBAL_OFFSET_TABLE_", slots.got, 0)
     by_name: dict[str, list[InputSection]] = {}
     for section in sections:
         if section.name.isidentifier():
@@ -102,6 +104,7 @@ def _define_linkers_own(
     for name, together in by_name.items():
         resolution.define(f"__start_{name}", together[0], 0)
         resolution.define(f"__stop_{name}", together[-1], together[-1].size)
+    return registers_destructors
 
 
 def _in_memory(path: Path, pieces: list[tuple[int, bytes]]) -> ElfFile:

@@ -9,7 +9,7 @@ L the stub in the PLT. Source: System V ABI, AMD64 supplement, table 4.9.
 
 from __future__ import annotations
 
-from theseus_kit.image.objects.object_file import InputSection, ObjectRelocation
+from theseus_kit.image.objects.object_file import InputSection, ObjectFile, ObjectRelocation
 from theseus_kit.image.objects.relocation_types import (
     FROM_GOT,
     GOT_ITSELF,
@@ -41,6 +41,7 @@ from theseus_kit.image.objects.tables import OWN_START, DynamicTables
 from theseus_kit.image.symbols import STT_FUNC, STT_NOTYPE, STT_TLS
 
 _SIZES = frozenset({R_SIZE32, R_SIZE64})
+_OFFSETS = frozenset({R_DTPOFF32, R_DTPOFF64})
 _MAY_LOSE = (".eh_frame", ".gcc_except_table", ".debug")
 """Sections that describe others, and may go on describing what was left out."""
 _NEAR_JUMPS = frozenset(range(0x80, 0x90))
@@ -53,6 +54,7 @@ class References:
         self._resolution = resolution
         self._slots = slots
         self._tables = tables
+        self._unloaded_values: dict[ObjectFile, list[int | None]] = {}
 
     def ask(self, section: InputSection) -> None:
         """Check a loaded section's relocations, and ask for the slots and stubs they need."""
@@ -97,19 +99,31 @@ class References:
         out, or is another image's, is at 0.
         """
         data = bytearray(section.contents())
-        for relocation in section.relocations:
-            size = size_of(relocation.type)
-            if not size or relocation.offset + size > len(data):
+        # Debug information has most of an object's relocations: the loop asks for little.
+        values = self._values(section.file)
+        for offset, kind, symbol, addend in section.relocations:
+            size = size_of(kind)
+            if not size or offset + size > len(data):
                 continue
-            target = self._resolution.of(section, relocation.symbol)
-            value = 0
-            if target.is_in_file or target.is_absolute:
-                value = target.address + relocation.addend
-                if relocation.type in (R_DTPOFF32, R_DTPOFF64):
-                    value -= thread_local_start
-            masked = value & (1 << 8 * size) - 1
-            data[relocation.offset : relocation.offset + size] = masked.to_bytes(size, "little")
+            value = values[symbol]
+            if value is None:
+                value = 0
+            elif kind in _OFFSETS:
+                value += addend - thread_local_start
+            else:
+                value += addend
+            data[offset : offset + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
         return data
+
+    def _values(self, file: ObjectFile) -> list[int | None]:
+        """What the symbols of a file stand for in debug information, by number."""
+        values = self._unloaded_values.get(file)
+        if values is None:
+            values = self._unloaded_values[file] = [
+                target.address if target.is_in_file or target.is_absolute else None
+                for target in self._resolution.symbols[file]
+            ]
+        return values
 
     def _value(
         self,

@@ -17,9 +17,10 @@ from typing import NoReturn
 from theseus_kit.errors import ImageError
 from theseus_kit.image.elf_header import SHF_ALLOC, SHF_WRITE, SHT_NOBITS, Section
 from theseus_kit.image.objects.object_file import InputSection, ObjectFile, ObjectSymbol
-from theseus_kit.image.symbols import STB_LOCAL, STB_WEAK, STT_GNU_IFUNC, STT_TLS
+from theseus_kit.image.symbols import STB_LOCAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_TLS
 
-_GLOBAL, _DEFAULT = 1, 0
+_GLOBAL = 1
+_DEFAULT, _HIDDEN = 0, 2
 _STT_SECTION = 3
 
 
@@ -123,11 +124,18 @@ class Resolution:
         """What a symbol of a section's file means."""
         return self.symbols[section.file][symbol]
 
-    def define(self, name: str, section: InputSection, value: int) -> None:
-        """Define a name that no object defines, if one refers to it."""
+    def define(self, name: str, section: InputSection, value: int) -> bool:
+        """Define a name that no object defines, if one refers to it; tell whether it was."""
         target = self.globals.get(name)
-        if target is not None and not target.is_defined:
-            target.section, target.value, target.visibility = section, value, 2
+        if target is None or target.is_defined:
+            return False
+        target.section, target.value, target.visibility = section, value, _HIDDEN
+        return True
+
+    def refer_weakly(self, name: str, file: ObjectFile) -> Target:
+        """What a function's name means, of which a reference is added: 0 if nothing defines it."""
+        symbol = ObjectSymbol(0, name, STT_FUNC, STB_WEAK, _DEFAULT, 0, 0, 0)
+        return self.globals.setdefault(name, Target(symbol, file))
 
     def check_hidden(self) -> None:
         """Refuse hidden names that no object defines: no other image may."""

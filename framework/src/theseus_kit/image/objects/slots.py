@@ -5,7 +5,9 @@ always in reach; a call goes through a stub in the PLT that jumps where the word
 
     call strlen@PLT ──► .plt:  jmp qword ptr [rip + …] ──► .got:  address of strlen
 
-The first word of the GOT is the address of the dynamic section, as the psABI has it.
+The first word of the GOT is the address of the dynamic section, as the psABI has it. Behind the
+stubs lies the finaliser, which C++ needs: it has the destructors run that the image registered by
+``__cxa_atexit`` under its ``__dso_handle``. In files that a compiler links it is in crtbegin.o.
 """
 
 from __future__ import annotations
@@ -30,12 +32,32 @@ from theseus_kit.image.objects.tables import DynamicTables
 STUB_SIZE = 8
 STUB_ASSEMBLY = "jmp qword ptr [rip + {displacement}]; nop"
 """A stub of the PLT: ff 25 and the displacement from its sixth byte, then a two-byte nop."""
+FINALISER_SIZE = 24
+FINALISER_ASSEMBLY = """
+    lea rdi, [rip + {handle}]
+    mov rax, qword ptr [rip + {finalize}]
+    test rax, rax                   ; no plugin need provide __cxa_finalize
+    je 2
+    jmp rax
+    ret
+"""
 _WORDS = {Slot.MODULE_AND_OFFSET: 2, Slot.OWN_MODULE: 2, Slot.DESCRIPTOR: 2}
 
 
 def stub(address: int, word: int) -> bytes:
     """The code of a stub at ``address`` that jumps where the word at ``word`` says."""
     return b"\xff\x25" + pack("<i", word - address - 6) + b"\x66\x90"
+
+
+def finaliser(address: int, handle: int, word: int) -> bytes:
+    """The finaliser at ``address``: ``word`` holds the address of __cxa_finalize, or 0."""
+    return (
+        b"\x48\x8d\x3d"
+        + pack("<i", handle - address - 7)
+        + b"\x48\x8b\x05"
+        + pack("<i", word - address - 14)
+        + bytes.fromhex("4885c0 7402 ffe0 c3 6690")
+    )
 
 
 class Slots:
@@ -50,6 +72,7 @@ class Slots:
         )
         self._offsets: dict[tuple[Slot, Target | None], int] = {}
         self._stubs: dict[Target, int] = {}
+        self._finalize: Target | None = None
 
     def ask(self, slot: Slot, target: Target) -> None:
         """Make sure that the GOT has a slot."""
@@ -66,6 +89,20 @@ class Slots:
             header = self.plt.header
             self._stubs[target] = header.size
             self.plt.header = header._replace(size=header.size + STUB_SIZE)
+
+    def ask_finaliser(self, finalize: Target) -> None:
+        """Have a finaliser that calls ``finalize``, behind the last stub: ask for it last."""
+        self.ask(Slot.ADDRESS, finalize)
+        self._finalize = finalize
+        header = self.plt.header
+        self.plt.header = header._replace(size=header.size + FINALISER_SIZE)
+
+    @property
+    def finaliser_address(self) -> int | None:
+        """Where the finaliser is, None if there is none."""
+        if self._finalize is None:
+            return None
+        return self.plt.address + self.plt.size - FINALISER_SIZE
 
     def address(self, slot: Slot, target: Target) -> int:
         """Where a slot is."""
@@ -90,6 +127,9 @@ class Slots:
         self.plt.data = b"".join(
             stub(address, self.address(Slot.ADDRESS, target)) for target, address in self.stubs()
         )
+        if self._finalize is not None and self.finaliser_address is not None:
+            word = self.address(Slot.ADDRESS, self._finalize)
+            self.plt.data += finaliser(self.finaliser_address, self.got.address, word)
 
     def _write_slot(
         self,

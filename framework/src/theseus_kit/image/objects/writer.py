@@ -13,6 +13,7 @@ from struct import Struct, pack
 
 from theseus_kit.errors import ImageError
 from theseus_kit.image.dynamic import (
+    DT_FINI,
     DT_FINI_ARRAY,
     DT_FINI_ARRAYSZ,
     DT_FLAGS,
@@ -106,6 +107,7 @@ class Writer:
         unwind: tuple[bytes, bytes, int],
         thread_local_start: int,
         uses_static_thread_local: bool,
+        finaliser: int | None,
     ) -> None:
         """Put the last segment: .eh_frame, its search table, the dynamic tables."""
         layout = self._layout
@@ -144,6 +146,8 @@ class Writer:
         ):
             if functions.size:
                 values += [(tag, functions.start), (size_tag, functions.size)]
+        if finaliser is not None:
+            values.append((DT_FINI, finaliser))
         if flags:
             values.append((DT_FLAGS, flags))
         table = b"".join(pack("<QQ", *value) for value in values)
