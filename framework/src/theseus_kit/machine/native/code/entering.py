@@ -294,7 +294,8 @@ switch_float_state:
     d9 7a 04                            | fnstcw word ptr [rdx + 4]
     8b 02                               | mov eax, dword ptr [rdx]
     33 01                               | xor eax, dword ptr [rcx]
-    83 e0 c0                            | and eax, -0x40  ; status flags are anybody's (ABI, 3.2.1)
+    ; status flags are anybody's (ABI, 3.2.1)
+    83 e0 c0                            | and eax, 0xffffffc0
     ; loading costs forty times what comparing does
     0f 84 @                             | je switch_x87
     0f ae 11                            | ldmxcsr dword ptr [rcx]
