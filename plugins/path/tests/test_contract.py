@@ -188,8 +188,14 @@ class TestPathHandling:
             files.read_link("/data/d")
         with refused(errno.EEXIST):
             files.make_link("/data/l", "again")
-        with refused(errno.ENOENT):
-            files.make_link("/data/empty", "")
+        for text, number in (
+            ("", errno.ENOENT),
+            ("x" * 4096, errno.ENAMETOOLONG),
+            ("a\0b", errno.EINVAL),
+            ("\ud800", errno.EILSEQ),
+        ):
+            with refused(number):
+                files.make_link("/data/new", text)
 
     def test_a_second_name_is_the_same_file(self, files, data):
         files.write("/data/f", b"shared")

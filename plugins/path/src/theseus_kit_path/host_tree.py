@@ -125,7 +125,7 @@ class HostDirectory:
         change_times(name, change, directory=self.descriptor)
 
     def _change_permissions(self, name: str, permissions: int) -> None:
-        if os.chmod in os.supports_follow_symlinks:
+        if not hasattr(os, "O_PATH"):
             os.chmod(name, permissions, dir_fd=self.descriptor, follow_symlinks=False)
             return
         # Linux before 6.6 has no fchmodat without following. What is held by O_PATH cannot be

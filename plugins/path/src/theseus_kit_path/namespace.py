@@ -26,10 +26,10 @@ from theseus_kit.values.paths import (
     StatusChange,
 )
 from theseus_kit_path.directories import Directory
-from theseus_kit_path.host_errors import host_errors, path_error
+from theseus_kit_path.host_errors import path_error
 from theseus_kit_path.mounts import DirectoryMount, MountTable, Place, open_source
 from theseus_kit_path.trees import OpenRequest
-from theseus_kit_path.walk import MAX_LINKS, Walk
+from theseus_kit_path.walk import MAX_LINKS, Walk, checked
 
 _CHANGES = OpenMode.WRITE | OpenMode.TRUNCATE | OpenMode.APPEND
 
@@ -71,17 +71,17 @@ class Namespace:
 
     def resolve(self, path: Location, follow: bool) -> str:
         """The absolute path without ``.``, ``..`` and links of what ``path`` names."""
-        with host_errors(str(path)), self._walk(path) as walk:
+        with self._walk(path) as walk:
             name, _ = self._find(walk, follow)
             names = walk.place.names if name is None else (*walk.place.names, walk.last)
             return "/" + "/".join(names)
 
     def status(self, path: Location, follow: bool) -> FileStatus:
-        with host_errors(str(path)), self._walk(path) as walk:
+        with self._walk(path) as walk:
             return self._find(walk, follow)[1]
 
     def change(self, path: Location, change: StatusChange, follow: bool) -> None:
-        with host_errors(str(path)), self._walk(path) as walk:
+        with self._walk(path) as walk:
             name, _ = self._find(walk, follow)
             _check_writable(walk)
             if name is None:
@@ -90,14 +90,14 @@ class Namespace:
                 walk.place.directory.change_entry(name, change)
 
     def list(self, path: Location) -> Sequence[DirectoryEntry]:
-        with host_errors(str(path)), self._walk(path) as walk:
+        with self._walk(path) as walk:
             if self._find(walk, follow=True)[0] is not None:
                 raise path_error(errno.ENOTDIR, walk.text)
             return walk.place.entries()
 
     def open(self, path: Location, mode: OpenMode, permissions: int) -> OpenFile:
         links = 0 if OpenMode.NO_LINKS in mode else MAX_LINKS
-        with host_errors(str(path)), self._walk(path, links) as walk:
+        with self._walk(path, links=links) as walk:
             if OpenMode.CREATE in mode and OpenMode.DIRECTORY in mode:
                 raise path_error(errno.EINVAL, walk.text)
             if OpenMode.PATH in mode:
@@ -116,19 +116,21 @@ class Namespace:
             return self._open_directory(walk, mode)
 
     def create_directory(self, path: Location, permissions: int) -> None:
-        with host_errors(str(path)), self._walk(path) as walk:
+        with self._walk(path) as walk:
             name = self._free_name(walk)
             walk.place.directory.create_directory(name, permissions)
 
     def create_link(self, path: Location, text: str) -> None:
-        with host_errors(str(path)), self._walk(path) as walk:
+        with self._walk(path) as walk:
             name = self._free_name(walk)
             if walk.needs_directory:  # symlink(2) has no name for "a link that is a directory"
                 raise path_error(errno.ENOENT, walk.text)
-            walk.place.directory.create_link(name, text)
+            if not text:
+                raise path_error(errno.ENOENT, walk.text)
+            walk.place.directory.create_link(name, checked(text))
 
     def read_link(self, path: Location) -> str:
-        with host_errors(str(path)), self._walk(path) as walk:
+        with self._walk(path) as walk:
             name, found = self._find(walk, follow=False)
             if name is None or found.kind is not FileKind.SYMBOLIC_LINK:
                 raise path_error(errno.EINVAL, walk.text)
@@ -136,7 +138,7 @@ class Namespace:
 
     def link(self, source: Location, target: Location, follow: bool) -> None:
         text = f"{source} -> {target}"
-        with host_errors(text), self._walk(source) as old, self._walk(target) as new:
+        with self._walk(source, text=text) as old, self._walk(target, text=text) as new:
             old_name, _ = self._find(old, follow)
             if old_name is None:
                 raise path_error(errno.EPERM, text)  # link(2): no second name for a directory
@@ -148,7 +150,7 @@ class Namespace:
             old.place.directory.link(old_name, new.place.directory, new_name)
 
     def remove(self, path: Location, directory: bool) -> None:
-        with host_errors(str(path)), self._walk(path) as walk:
+        with self._walk(path) as walk:
             name = self._changeable(walk)
             found = self._look(walk, name)
             if found is None:
@@ -163,7 +165,7 @@ class Namespace:
 
     def rename(self, source: Location, target: Location) -> None:
         text = f"{source} -> {target}"
-        with host_errors(text), self._walk(source) as old, self._walk(target) as new:
+        with self._walk(source, text=text) as old, self._walk(target, text=text) as new:
             old_name = self._changeable(old)
             new_name = self._changeable(new)
             if old.place.mount is not new.place.mount:
@@ -178,8 +180,8 @@ class Namespace:
                 raise path_error(errno.ENOTDIR, text)
             old.place.directory.rename(old_name, new.place.directory, new_name)
 
-    def _walk(self, path: Location, links: int = MAX_LINKS) -> Walk:
-        return Walk(self._mounts.root, path, links=links)
+    def _walk(self, path: Location, *, links: int = MAX_LINKS, text: str = "") -> Walk:
+        return Walk(self._mounts.root, path, links=links, text=text)
 
     def _look(self, walk: Walk, name: str) -> FileStatus | None:
         """What ``name`` is where the walk stands, None if there is none."""

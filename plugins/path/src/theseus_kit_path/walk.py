@@ -18,7 +18,7 @@ from types import TracebackType
 from theseus_kit.errors import PlatformError
 from theseus_kit.values.paths import Bounds, Location, PathAt
 from theseus_kit_path.directories import Directory
-from theseus_kit_path.host_errors import path_error
+from theseus_kit_path.host_errors import as_platform_error, path_error
 from theseus_kit_path.mounts import DirectoryMount, FileMount, MountNode, Place, root_place
 
 MAX_LINKS = 40
@@ -31,11 +31,15 @@ MAX_PATH = 4096
 class Walk:
     """One resolution under way; a context manager, because it holds a directory.
 
-    OSErrors of the steps come out as they are.
+    An OSError of the block comes out of it as the PlatformError of the same errno; ``text`` is what
+    its message is about, the path itself unless told.
     """
 
-    def __init__(self, root: MountNode, location: Location, *, links: int = MAX_LINKS) -> None:
-        self.text = str(location)
+    def __init__(
+        self, root: MountNode, location: Location, *, links: int = MAX_LINKS, text: str = ""
+    ) -> None:
+        path = str(location)
+        self.text = text or path
         self.needs_directory = False
         """The path's text ends in a slash: what it names must be a directory."""
         self.last = "/"
@@ -53,7 +57,7 @@ class Walk:
             self._start_at(location)
         self.place = self._start
         """Where the walk stands."""
-        self._push(_checked(self.text))
+        self._push(checked(path))
 
     def _start_at(self, location: PathAt) -> None:
         directory = location.directory
@@ -72,6 +76,8 @@ class Walk:
         trace: TracebackType | None,
     ) -> None:
         self._release()
+        if isinstance(error, OSError | OverflowError):
+            raise as_platform_error(error, self.text) from error
 
     def to_last(self) -> str | None:
         """Walk up to the last component and return the name to look up where the walk stands.
@@ -187,8 +193,11 @@ class Walk:
             self.place.directory.close()
 
 
-def _checked(text: str) -> str:
-    """The text of a path that a host can be asked about."""
+def checked(text: str) -> str:
+    """The text of a path that a host can be asked about.
+
+    Raises PlatformError: EILSEQ, EINVAL for a NUL, ENAMETOOLONG.
+    """
     try:
         encoded = os.fsencode(text)
     except UnicodeEncodeError as error:
