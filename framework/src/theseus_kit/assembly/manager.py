@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -54,28 +55,34 @@ def _blame(
     implementations: Sequence[pluggy.HookImpl],
     arguments: Mapping[str, object],
 ) -> None:
-    """Turn an error that no contract speaks of into one that names the plugin and the values."""
+    """Turn an error of a plugin's own code into one that names the plugin and the values.
+
+    What the contract speaks of is left alone, and so is what a plugin only passes on: the error of
+    a handler it was given to call, of Python's signal handlers, of a host function.
+    """
     error = outcome.exception
     if not isinstance(error, Exception) or isinstance(error, TheseusKitError):
         return
-    plugin = _plugin_in(error.__traceback__, implementations) or "of this hook"
-    problem = f"raised {type(error).__name__}: {error}"
-    blame = PluginError(plugin, hook, problem, **arguments)
-    blame.__cause__ = error
-    outcome.force_exception(blame)
+    package = _package_that_raised(error.__traceback__)
+    for implementation in implementations:
+        if package == _package(type(implementation.plugin).__module__):
+            problem = f"raised {type(error).__name__}: {error}"
+            blame = PluginError(implementation.plugin_name, hook, problem, **arguments)
+            blame.__cause__ = error
+            outcome.force_exception(blame)
+            return
 
 
-def _plugin_in(
-    traceback: TracebackType | None, implementations: Sequence[pluggy.HookImpl]
-) -> str | None:
-    """The name of the plugin whose implementation a traceback goes through."""
-    names = {
-        getattr(implementation.function, "__code__", None): implementation.plugin_name
-        for implementation in implementations
-    }
+def _package_that_raised(traceback: TracebackType | None) -> str:
+    """The package of the innermost frame that is not the standard library's."""
+    found = ""
     while traceback is not None:
-        name = names.get(traceback.tb_frame.f_code)
-        if name is not None:
-            return name
+        package = _package(traceback.tb_frame.f_globals.get("__name__", ""))
+        if package not in sys.stdlib_module_names:
+            found = package
         traceback = traceback.tb_next
-    return None
+    return found
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
