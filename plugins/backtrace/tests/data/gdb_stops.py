@@ -4,6 +4,7 @@ The arguments are in the convenience variables $offsets, a JSON file, and $resul
 """
 
 import json
+from pathlib import Path
 
 import gdb
 
@@ -15,11 +16,9 @@ gdb.execute("set backtrace limit 300")
 gdb.execute("break ready")
 gdb.execute("run")
 base = int(gdb.parse_and_eval("$rdi"))
-with open(gdb.convenience_variable("offsets").string()) as file:
-    OFFSETS = set(json.load(file))
+OFFSETS = set(json.loads(Path(gdb.convenience_variable("offsets").string()).read_text()))
 for offset in OFFSETS:
     gdb.Breakpoint(f"*{base + offset:#x}", internal=True, temporary=True)
-end = max(OFFSETS) + (1 << 24)
 
 
 def symbol(address):
@@ -44,5 +43,4 @@ while gdb.selected_inferior().pid:
     if frames:
         stops.append(frames)
     gdb.execute("continue")
-with open(gdb.convenience_variable("result").string(), "w") as file:
-    json.dump(stops, file)
+Path(gdb.convenience_variable("result").string()).write_text(json.dumps(stops))
