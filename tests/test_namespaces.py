@@ -172,3 +172,28 @@ def test_an_object_s_own_system_calls_are_served_by_the_platform(
     """
     image = fresh.load(compiled(source))
     assert image.call("f", 0x7FFF) == -38 % 2**64  # ENOSYS, from the platform and not the host
+
+
+THROWING = """
+struct Thrown { int number; };
+struct Cleanup { int *log; ~Cleanup() { *log += 100; } };
+static int log;
+static __attribute__((noinline)) void throws(int x) {
+    Cleanup cleanup{&log};
+    if (x > 3) throw Thrown{x};
+}
+extern "C" int f(int x) {
+    log = 0;
+    try { throws(x); } catch (const Thrown &thrown) { return thrown.number * 1000 + log; }
+    return log;
+}
+"""
+LIBSTDCXX = Path("/usr/lib/x86_64-linux-gnu/libstdc++.so.6")
+
+
+def test_an_object_catches_what_it_throws(fresh: Platform, compiled: Compile) -> None:
+    if not LIBSTDCXX.exists():
+        pytest.skip("libstdc++ is not on this machine")
+    fresh.load(LIBSTDCXX)
+    image = fresh.load(compiled(THROWING, "-xc++", "-fPIC"), strict=True)
+    assert (image.call("f", 7), image.call("f", 2)) == (7100, 100)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from theseus_kit import Image, ImageError, Platform
 from theseus_kit.values.memory import Protection
 
+from .tiny_image import TinyImage
 from .tiny_object import (
     ALLOC,
     EXECUTE,
@@ -79,6 +81,16 @@ def test_what_cannot_be_linked_is_refused_by_file_and_section(
         link(tiny)
     assert "tiny0.o: " in str(caught.value)
     assert platform.namespace.images == ()
+
+
+def test_only_relocatable_objects_are_linked(platform: Platform, tmp_path: Path) -> None:
+    shared = TinyImage().write(tmp_path / "shared.so")
+    with pytest.raises(ImageError, match=r"shared\.so: is a shared object; a relocatable object"):
+        platform.namespace.link([shared])
+    with pytest.raises(ImageError, match="no relocatable object to link"):
+        platform.namespace.link([])
+    with pytest.raises(ImageError, match=r"absent\.o: cannot be opened"):
+        platform.namespace.link([tmp_path / "absent.o"])
 
 
 def test_objects_lie_in_reach_of_each_other_whatever_is_mapped_between(

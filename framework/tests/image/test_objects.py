@@ -243,6 +243,11 @@ def test_a_weak_reference_that_nothing_answers_is_null(link: Link) -> None:
     assert image.call("f") == 0
 
 
+def test_a_weak_hidden_reference_is_never_another_images(link: Link) -> None:
+    symbols = [F, Symbol("malloc", type=NOTYPE, binding=WEAK, visibility=HIDDEN)]
+    assert link(TinyObject([load_from("malloc", GOTPCREL)], symbols)).call("f") == 0
+
+
 def test_a_function_that_nobody_defines_names_itself_when_called(link: Link) -> None:
     tiny = TinyObject([jump_to("nobody")], [F, Symbol("nobody", type=NOTYPE)])
     with pytest.raises(MissingSymbolError, match=r"tiny0\.o called nobody"):

@@ -18,7 +18,13 @@ from typing import NamedTuple, NoReturn
 from theseus_kit.errors import ImageError
 
 ET_REL, ET_DYN = 1, 3
-ET_NAMES = {0: "no file type", 1: "a relocatable object", 2: "an executable", 4: "a core file"}
+ET_NAMES = {
+    0: "no file type",
+    ET_REL: "a relocatable object",
+    2: "an executable",
+    ET_DYN: "a shared object",
+    4: "a core file",
+}
 SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_NOTE, SHT_NOBITS = 1, 2, 3, 4, 7, 8
 SHT_DYNSYM, SHT_GROUP, SHT_SYMTAB_SHNDX = 11, 17, 18
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR, SHF_GROUP, SHF_TLS = 1, 2, 4, 0x200, 0x400

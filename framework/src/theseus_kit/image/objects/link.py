@@ -52,7 +52,7 @@ def _link(files: Sequence[ObjectFile], is_loaded: Callable[[str], bool]) -> list
         files[0].fail("is a relocatable object with nothing to load")
     slots = Slots(files[0])
     registers_destructors = _define_linkers_own(resolution, sections, slots)
-    resolution.check_hidden()
+    resolution.settle_hidden()
     dynamic = InputSection(
         files[0],
         0,

@@ -179,7 +179,7 @@ class ObjectFile:
         self.contents = contents
         header = read_header(path, contents)
         if header.kind != ET_REL:
-            what = ET_NAMES.get(header.kind, f"of the ELF type {header.kind}")
+            what = ET_NAMES.get(header.kind, f"of the unknown ELF type {header.kind}")
             self.fail(f"is {what}; a relocatable object is needed")
         self._headers = read_sections(path, contents, header)
         self.sections = [

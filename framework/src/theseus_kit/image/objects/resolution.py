@@ -137,15 +137,18 @@ class Resolution:
         symbol = ObjectSymbol(0, name, STT_FUNC, STB_WEAK, _DEFAULT, 0, 0, 0)
         return self.globals.setdefault(name, Target(symbol, file))
 
-    def check_hidden(self) -> None:
-        """Refuse hidden names that no object defines: no other image may."""
+    def settle_hidden(self) -> None:
+        """Refuse hidden names that no object defines, for no other image may; weak ones are 0."""
         for target in self.globals.values():
-            if not target.is_defined and target.visibility != _DEFAULT and target.binding == 1:
+            if target.is_defined or target.visibility == _DEFAULT:
+                continue
+            if target.binding != STB_WEAK:
                 _fail(
                     target.origin,
                     f"needs the hidden symbol {target.name}; link it together with the object "
                     "that defines it",
                 )
+            target.is_absolute = True
 
     def _choose_groups(self, file: ObjectFile, files: Sequence[ObjectFile]) -> None:
         earlier = {group.signature for f in files[: files.index(file)] for group in f.groups}
