@@ -8,11 +8,15 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from theseus_kit import Platform, assemble
+from theseus_kit.cli.deaths import Reporter
+from theseus_kit.errors import GuestKilled
 
 MODULE = """
 (module
@@ -125,3 +129,41 @@ def test_a_core_file_that_cannot_be_written_hides_no_trap(run: Run, tmp_path: Pa
     assert "wasm trap: out of bounds memory access" in done.stderr
     assert "cannot write a core file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def killed(machine: str) -> Iterator[tuple[Platform, GuestKilled]]:
+    """A platform whose guest died of a store to nowhere."""
+    with assemble(machine=machine) as platform:
+        code = platform.machine.place_code(bytes.fromhex("c7042510000000 01000000 c3"))
+        with pytest.raises(GuestKilled) as caught:
+            platform.machine.call(code)  # mov dword ptr [0x10], 1; ret
+        yield platform, caught.value
+
+
+def test_a_kill_is_told_with_its_frames_and_a_core_file(
+    killed: tuple[Platform, GuestKilled], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    platform, error = killed
+    core = tmp_path / "core"
+    Reporter(platform, None, core=core).killed(error)
+    output, messages = capsys.readouterr()
+    assert output == ""
+    assert "guest killed: Exception 0xE(14) at 0x" in messages
+    assert error.registers is not None
+    assert f"   0  {error.registers.rip:#018x}  " in messages
+    assert f"core file: {core}" in messages
+    assert core.stat().st_size > 0
+
+
+def test_a_kill_as_json_has_reason_exception_and_core(
+    killed: tuple[Platform, GuestKilled], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    platform, error = killed
+    core = tmp_path / "core"
+    Reporter(platform, None, as_json=True, core=core).killed(error)
+    report = json.loads(capsys.readouterr().err)
+    assert (report["kind"], report["reason"]) == ("killed", "Exception 0xE(14)")
+    assert report["exception"]["accessed_address"] == 0x10
+    assert report["exception"]["access"] == "write"
+    assert report["core"] == str(core)

@@ -147,7 +147,7 @@ class _Pages:
         self._platform = platform
         request = MapRequest(self.SIZE, label="guest")
         self.base: int = platform.hooks.memory_map(request=request).base
-        self._end = self.base
+        self._end: int = self.base
 
     def add(self, data: bytes) -> int:
         start = self._end

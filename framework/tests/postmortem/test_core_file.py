@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from theseus_kit.errors import UsageError
+from theseus_kit.errors import GuestKilled, UsageError
 from theseus_kit.postmortem.core_file import ET_CORE, write_core
 from theseus_kit.values.exceptions import ExceptionCategory
 from theseus_kit.values.memory import PAGE_SIZE, MapRequest, Protection
@@ -223,3 +223,17 @@ def test_a_core_is_its_owner_s_alone_and_says_it_is_one(platform, tmp_path):
     platform.write_core(core)
     assert core.stat().st_mode & 0o777 == 0o600
     assert int.from_bytes(core.read_bytes()[16:18], sys.byteorder) == ET_CORE
+
+
+def test_a_kill_handler_may_write_the_core(platform, program, tmp_path):
+    core = tmp_path / "core"
+    image = platform.load(program)
+    hooks, task = platform.hooks, platform.tasks.current
+    for function in ("fault", "panic"):
+        hooks.exception_set_kill_handler(
+            task=task, handler=lambda task, reason: platform.write_core(core)
+        )
+        with pytest.raises(GuestKilled):
+            image.call(function, 0x1234, 41)
+        frames = GDB_FRAME.findall(gdb(program, core, "bt"))
+        assert frames[-3:-1] == ["middle", function]
