@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from theseus_kit import Image, ImageError, Platform
+from theseus_kit.image.opening import open_image
 from theseus_kit.values.linkage import CFunction, CObject
 from theseus_kit.values.memory import AddressRange, MapRequest
 
@@ -110,6 +112,28 @@ def test_a_compiled_object_works_in_every_code_model(
     assert image.call("calls") == 77212
     assert image.call("outside") == 8
     assert [image.call("jumps", n) for n in range(5)] == [3, 61, 0, 116, 42]
+
+
+@pytest.mark.parametrize("flags", CODE_MODELS.values(), ids=CODE_MODELS)
+def test_what_is_linked_is_a_shared_object_to_other_tools(
+    flags: tuple[str, ...], compiled: Compile, tmp_path: Path
+) -> None:
+    # glibc takes thread-local variables at fixed 32-bit offsets from executables only.
+    dialect = () if "-fPIC" in flags else ("-D__thread=",)
+    path = compiled("int provided(int x) { return x * 3; }" + EVERYTHING, *flags, *dialect)
+    linked = tmp_path / "linked.so"
+    with open_image(path) as elf:
+        linked.write_bytes(elf.contents)
+    if shutil.which("readelf") is not None:
+        read = subprocess.run(["readelf", "-aW", linked], capture_output=True, timeout=60)
+        assert read.stderr == b""
+    # The host's dynamic loader, in a process of its own: a mistake may well end it.
+    script = (
+        "import ctypes, sys; i = ctypes.CDLL(sys.argv[1]); print(i.calls(), i.outside(), i.count())"
+    )
+    command = [sys.executable, "-c", script, linked]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.stdout == "77212 8 411\n", run.stderr
 
 
 def test_a_variable_is_shared_by_an_object_and_a_plugin(

@@ -124,6 +124,7 @@ class Writer:
         values: list[tuple[int, int]] = []
         flags = self._flags(uses_static_thread_local)
         number = len(self._headers)
+        self._headers[dynamic.output] = self._headers[dynamic.output]._replace(link=number + 1)
         for name, kind, contents, tag, link in (
             (".dynsym", SHT_DYNSYM, symbols, DT_SYMTAB, number + 1),
             (".dynstr", SHT_STRTAB, strings, DT_STRTAB, 0),
