@@ -153,3 +153,47 @@ def test_a_core_that_is_cut_off_is_refused_or_names_nothing(
     done = symbolicate("--json", "--core", cut, "0x10")
     assert "Traceback" not in done.stderr
     assert done.returncode == 2 or json.loads(done.stdout) == [{"address": 16, "symbols": []}]
+
+
+INLINED = """
+static inline __attribute__((always_inline)) int deepest(volatile int *p)
+{
+    return p[0] / p[1];
+}
+static inline __attribute__((always_inline)) int deeper(volatile int *p)
+{
+    return deepest(p) + 1;
+}
+int outermost(volatile int *p)
+{
+    return deeper(p) * 3;
+}
+"""
+
+
+def test_lines_and_inlined_functions_are_those_of_addr2line(tmp_path: Path) -> None:
+    compiler = shutil.which("gcc") or pytest.skip("no C compiler is installed")
+    oracle = shutil.which("addr2line") or pytest.skip("addr2line is not installed")
+    source, image = tmp_path / "inlined.c", tmp_path / "inlined.so"
+    source.write_text(INLINED)
+    subprocess.run([compiler, "-g", "-O2", "-shared", "-fPIC", "-o", image, source], check=True)
+    with assemble() as platform:
+        loaded = platform.load(image)
+        start = loaded.symbol("outermost") - loaded.base
+    addresses = [hex(start + offset) for offset in range(0, 12)]
+    expected = [
+        subprocess.run(
+            [oracle, "-f", "-i", "-e", image, address], capture_output=True, text=True, check=True
+        ).stdout.split()
+        for address in addresses
+    ]
+    ours = [
+        [
+            text
+            for symbol in entry["symbols"]
+            for text in (symbol["name"], f"{symbol['file']}:{symbol['line']}")
+        ]
+        for entry in found("--image", image, *addresses)
+    ]
+    assert ours == expected
+    assert any(len(line) == 6 for line in ours)

@@ -27,7 +27,7 @@ def guest(request: pytest.FixtureRequest) -> str:
 
 
 def lines_of(*arguments: str) -> list[str]:
-    command = [sys.executable, EXAMPLE / "unwind_test.py", *arguments]
+    command = [sys.executable, str(EXAMPLE / "unwind_test.py"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
