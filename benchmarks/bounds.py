@@ -18,6 +18,12 @@ Bounds = dict[tuple[str, str], Bound]
 
 _BARE, _NATIVE = "bare Unicorn", "wasmtime-py"
 
+_UNWINDING: Bounds = {
+    ("first backtrace", ""): Bound(150_000 * _MICROSECOND, absolute=True),
+    ("capturing a frame", ""): Bound(20 * _MICROSECOND, absolute=True),
+    ("resolving a frame", ""): Bound(100 * _MICROSECOND, absolute=True),
+}
+
 EMULATED: Bounds = {
     ("fib(", _BARE): Bound(1.3),
     ("sieve", _BARE): Bound(1.3),
@@ -28,6 +34,8 @@ EMULATED: Bounds = {
     ("prepared host function", _NATIVE): Bound(10 * _MICROSECOND, absolute=True),
     ("trap, ", _NATIVE): Bound(150 * _MICROSECOND, absolute=True),
     ("compiling", _NATIVE): Bound(60),
+    ("throw and catch", "libgcc"): Bound(1000 * _MICROSECOND, absolute=True),
+    **_UNWINDING,
     ("process to fib(20)", _NATIVE): Bound(2),
     ("process, resident", _NATIVE): Bound(150 * _MEGABYTE, absolute=True),
 }
@@ -44,6 +52,8 @@ NATIVE: Bounds = {
     ("memory.grow", _NATIVE): Bound(1),
     ("compiling 200 functions, a thread busy", _NATIVE): Bound(3),
     ("compiling", _NATIVE): Bound(1.2),
+    ("throw and catch", "libgcc"): Bound(300 * _MICROSECOND, absolute=True),
+    **_UNWINDING,
     ("process to fib(20)", _NATIVE): Bound(1.2),
 }
 

@@ -24,6 +24,7 @@ import calls
 import compilation
 import compute
 import memory_mapping
+import unwinding
 import whole_process
 from bounds import with_bounds
 from contenders import Contenders
@@ -37,6 +38,7 @@ MEASUREMENTS: dict[str, Callable[[Contenders], list[Figure]]] = {
     "c-functions": c_functions.measure,
     "calls": calls.measure,
     "compilation": compilation.measure,
+    "unwinding": lambda contenders: unwinding.measure(contenders.platform),
 }
 """What is measured on a platform; the rest makes its own processes, or needs no machine."""
 _MAPPING_ROUNDS = 3

@@ -222,7 +222,7 @@ void outer(unsigned long value) { volatile long room[64]; room[0] = 1; smash(val
 @pytest.mark.parametrize("value", [1, 0x4141414141414141, (1 << 64) - 1])
 def test_a_smashed_stack_gives_a_short_trace_with_its_reason(traced, compile_image, value):
     traced.namespace.provide("test", CFunction("void python(int n)", lambda n: None))
-    image = traced.load(compile_image("smash", SMASH, "-O1", "-w", "-fno-stack-protector"))
+    image = traced.load(compile_image("smash", SMASH, *FLAGS, "-w", "-fno-stack-protector"))
     with pytest.raises(GuestKilled, match="Exception 0x6") as caught:
         image.call("outer", value)
     trace = caught.value.backtrace

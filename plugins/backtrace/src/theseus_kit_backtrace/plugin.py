@@ -88,7 +88,7 @@ class _SymbolHooks(Plugin):
     def _symbolizer(self) -> Symbolizer:
         from theseus_kit_backtrace.symbolizer import Symbolizer
 
-        return Symbolizer(self.services.namespace, self._jit_images)
+        return Symbolizer(self.services, self._jit_images)
 
     @hookimpl
     def symbol_lookup(self, name: str) -> Symbol | None:

@@ -31,7 +31,8 @@ from theseus_kit_backtrace.symbol_table import (
 )
 
 if TYPE_CHECKING:
-    from theseus_kit.image import Image, Namespace
+    from theseus_kit.image import Image
+    from theseus_kit.plugin import Services
     from theseus_kit_backtrace.jit_images import JitImages
 
 _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ = 5, 6, 10
@@ -40,17 +41,21 @@ _text_start = attrgetter("text.start")
 
 
 _GDB_DESCRIPTOR = "__jit_debug_descriptor"
+_SHT_STRTAB = 3
 _MOST_ANSWERS = 1 << 12
 
 
 class Symbolizer:
     """The symbols of one platform."""
 
-    def __init__(self, namespace: Namespace, jit_images: JitImages) -> None:
-        self._namespace = namespace
+    def __init__(self, services: Services, jit_images: JitImages) -> None:
+        self._namespace = services.namespace
+        self._machine = services.machine
         self._jit_images = jit_images
         self._tables: dict[Image, ElfSymbols] = {}
         self._positions: dict[Image, SourcePositions] = {}
+        self._gdb_lists: dict[Image, int | None] = {}
+        """By image, the address of the list of GDB's interface that is in it."""
         self._answers: dict[int, Sequence[Symbol]] = {}
         """What was found for addresses in images, because stacks repeat themselves."""
         self._runtime_code: list[RuntimeCode] = []
@@ -132,6 +137,7 @@ class Symbolizer:
         """Drop the tables of an image that goes."""
         self._tables.pop(image, None)
         self._positions.pop(image, None)
+        self._gdb_lists.pop(image, None)
         self._answers.clear()
 
     def _table(self, image: Image) -> ElfSymbols:
@@ -159,6 +165,8 @@ class Symbolizer:
         return (Symbol(code.text.start, address - code.text.start, code.text.size, code.label),)
 
     def _in_jit_image(self, address: int) -> Sequence[Symbol]:
+        if self._machine.is_own_code(address):
+            return ()
         image = self._jit_images.at(address)
         if image is None:
             image = self._jit_images.registered_at(address, self._descriptors())
@@ -182,9 +190,23 @@ class Symbolizer:
 
     def _descriptors(self) -> Iterator[int]:
         for image in self._namespace.images:
-            found = self._table(image).named(_GDB_DESCRIPTOR)
-            if found is not None:
-                yield image.base + found.address
+            if image not in self._gdb_lists:
+                self._gdb_lists[image] = self._find_descriptor(image)
+            address = self._gdb_lists[image]
+            if address is not None:
+                yield address
+
+    def _find_descriptor(self, image: Image) -> int | None:
+        # Most images have none, which their names tell faster than a table made of them.
+        wanted, contents = f"\0{_GDB_DESCRIPTOR}\0".encode(), image.file
+        if not any(
+            contents.find(wanted, section.offset, section.offset + section.size) >= 0
+            for section in _section_headers(image)
+            if section.type == _SHT_STRTAB
+        ):
+            return None
+        found = self._table(image).named(_GDB_DESCRIPTOR)
+        return None if found is None else image.base + found.address
 
 
 _JitFile: TypeAlias = "tuple[tuple[bytes, bytes], CodeFile, dict[int, Sequence[Symbol]]]"
