@@ -120,6 +120,8 @@ class Signal(Header):
         super().__init__(library)
         self._actions: dict[int, Action] = {}
         self._tasks: dict[Task, TaskSignals] = {}
+        self._handlers_stay = False
+        """The provider of exception registration is known to keep handlers that were asked."""
 
     def task_started(self, task: Task) -> None:
         """Give a new task the process's handlers."""
@@ -265,15 +267,22 @@ class Signal(Header):
             return False
         category = context.category
         task = self.library.task
-        if category is not None:
-            with suppress(AlreadyRegisteredError):  # a provider that keeps its handlers
-                self.library.hooks.exception_register(
-                    task=task, category=category, handler=self._deliver
-                )
+        if category is not None and not self._handlers_stay:
+            self._register_again(task, category)
         signals = self._tasks[task]
         if signals.mask >> (cause.signal - 1) & 1:
             return False  # a blocked exception cannot wait: Linux kills (force_sig_fault)
         return self.enter(cause, context, context.registers.rsp - RED_ZONE)
+
+    def _register_again(self, task: Task, category: ExceptionCategory) -> None:
+        """Fill the slot that a delivery emptied, and find out whether the provider empties it."""
+        hooks = self.library.hooks
+        try:
+            hooks.exception_register(task=task, category=category, handler=self._deliver)
+        except AlreadyRegisteredError:
+            handler = hooks.exception_take(task=task, category=category)
+            hooks.exception_register(task=task, category=category, handler=handler)
+            self._handlers_stay = handler == self._deliver
 
     def enter(self, cause: Cause, context: ExceptionContext, top: int) -> bool:
         """Have the current task go on in its handler of a signal, by editing the registers.
