@@ -1,5 +1,6 @@
 """Whole traces: guest code, WebAssembly, Python, and why a trace ends."""
 
+import random
 import struct
 
 import pytest
@@ -241,3 +242,30 @@ def test_a_walk_that_was_limited_says_so(any_platform, compile_image):
     state = Registers(rip=page.start, rsp=page.start, rbp=page.start)
     frames = list(any_platform.hooks.unwind_frames(registers=state, stack=page, is_exact=True))
     assert frames[-1].end_reason
+
+
+TRAPS = """
+__attribute__((noinline)) int traps(int n) { if (n) __builtin_trap(); return n; }
+int outer(int n) { volatile int room[9]; room[1] = n; return traps(n) + room[1]; }
+"""
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_broken_unwind_tables_never_hide_what_happened(
+    dwarf_platform, compile_image, tmp_path, seed
+):
+    chosen = random.Random(seed)
+    contents = bytearray(compile_image("traps", TRAPS, "-O1").read_bytes())
+    whole = dwarf_platform.load(compile_image("traps", TRAPS, "-O1"))
+    sections = [s for s in whole.sections() if s.name.startswith(".eh_frame")]
+    for _ in range(1 << seed % 6):
+        section = chosen.choice(sections)
+        contents[section.offset + chosen.randrange(section.size)] = chosen.randrange(256)
+    path = tmp_path / "broken.so"
+    path.write_bytes(contents)
+    image = dwarf_platform.load(path)
+    with pytest.raises(GuestKilled, match="Exception 0x6") as caught:
+        image.call("outer", 1)
+    trace = caught.value.backtrace
+    assert names(trace)[0] == "traps"
+    assert len(trace) < 100
