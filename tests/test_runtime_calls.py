@@ -272,3 +272,46 @@ def test_a_closed_platform_leaves_no_copy_of_the_package_behind(machine: str) ->
     del instance, platform
     gc.collect()
     assert [reference() for reference in left] == [None, None, None]
+
+
+def test_garbage_collected_while_guest_code_pauses_is_harmless(platform: Platform) -> None:
+    runtime = platform.boot()
+    api = runtime.wasmtime
+    store = api.Store(runtime.engine)
+    module = runtime.compile_text(
+        """(module (func $fib (export "fib") (param i32) (result i32)
+             (if (result i32) (i32.lt_u (local.get 0) (i32.const 2))
+               (then (local.get 0))
+               (else (i32.add (call $fib (i32.sub (local.get 0) (i32.const 1)))
+                              (call $fib (i32.sub (local.get 0) (i32.const 2))))))))"""
+    )
+    fib = runtime.prepare(store, api.Instance(store, module, []).exports(store)["fib"])
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            cycle: list[Any] = [api.Store(runtime.engine)]
+            cycle.append(cycle)
+        del cycle
+        gc.set_threshold(1)  # at the next thing that is allocated, wherever that is
+        gc.enable()
+        assert [fib(29) for _ in range(4)] == [514229] * 4
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.enable()
+
+
+def test_calls_that_nest_too_deep_end_in_a_recursion_error_and_no_harm() -> None:
+    with assemble(machine="emulated") as platform:
+        instance = Instance(platform)
+        for name in ("ordinary", "prepared"):
+            ask, trap = getattr(instance, name)("ask"), getattr(instance, name)("trap")
+            instance.function = lambda depth, ask=ask, trap=trap: (
+                ask(depth - 1) if depth else trap()
+            )
+            for depth in range(40, 120, 7):
+                with pytest.raises((RecursionError, instance.api.Trap)):
+                    ask(depth)
+            with pytest.raises(instance.api.Trap, match="unreachable"):
+                ask(5)

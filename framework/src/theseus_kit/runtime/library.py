@@ -8,6 +8,7 @@ declared, a program calls a few dozen.
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import RLock
@@ -28,6 +29,19 @@ if TYPE_CHECKING:
     from pluggy import HookRelay
 
     from theseus_kit.machine.protocol import Machine
+
+
+ROOM = 140
+"""Python frames that a nested call must find free: what serves the guest takes up to 100 of them,
+where a trap goes through the exception hooks. A RecursionError there would drop guest frames."""
+
+
+def _has_room(frames: int) -> bool:
+    try:
+        sys._getframe(max(sys.getrecursionlimit() - frames, 0))
+    except ValueError:  # Python's stack is not so deep
+        return True
+    return False
 
 
 class NotNowError(MachineError):
@@ -55,6 +69,9 @@ class GuestLibrary:
         """Calls kept for later: function and arguments."""
         self.errors: list[BaseException] = []
         """What callbacks raised and did not answer for, until the call they ran in returns."""
+        self._is_short_of_room = False
+        self.nesting = 0
+        """Calls in progress, one inside the other."""
         self.lock = RLock()
         """Held while a call is in progress."""
 
@@ -79,6 +96,20 @@ class GuestLibrary:
         """Return a guest address that calls a Python function of integers, for good."""
         self.check_open()
         return self._machine.export(function, arity, reenters=True, name=name)
+
+    def check_room(self) -> None:
+        """Raise RecursionError, where it does no harm, if Python's stack is nearly full.
+
+        After that half the room will do, until all of it is free again: to tell the guest of the
+        error takes calls, too.
+        """
+        if _has_room(ROOM):
+            self._is_short_of_room = False
+        elif not (self._is_short_of_room and _has_room(ROOM // 2)):
+            self._is_short_of_room = True
+            raise RecursionError(
+                "maximum recursion depth exceeded: no room for another call of the guest"
+            )
 
     def keep_error(self, error: BaseException) -> None:
         """Have the innermost call in progress raise an error once it returns.
@@ -151,7 +182,10 @@ class GuestLibrary:
         def invoke(*arguments: Any) -> Any:
             if not acquire(blocking=False):
                 raise NotNowError(f"{name}: another thread is using this platform")
+            self.nesting += 1
             try:
+                if self.nesting > 1:
+                    self.check_room()
                 if not machine.can_call:
                     raise NotNowError(f"{name}: guest code cannot be called now")
                 mark, depth, kept = scratch.top, len(entries), len(errors)
@@ -169,6 +203,7 @@ class GuestLibrary:
                     if len(entries) > depth:
                         passing.drop(depth)
             finally:
+                self.nesting -= 1
                 release()
             return None if result is None else result(rax)
 

@@ -164,7 +164,9 @@ class Preparer:
             *head,
             "    if not acquire(blocking=False): raise NotNow(in_use)",
             "    kept = len(errors)",
+            "    library.nesting += 1",
             "    try:",
+            "        if library.nesting > 1: library.check_room()",
             "        if not machine.can_call: raise NotNow(cannot_call)",
             *checks,
             "        if deferred: run_deferred()",
@@ -178,6 +180,7 @@ class Preparer:
             "        del errors[kept:]",
             "        raise",
             "    finally:",
+            "        library.nesting -= 1",
             "        release()",
         ]
         return self._compiler.compile(
@@ -193,6 +196,7 @@ class Preparer:
             fail=fail,
             in_use="prepared call: another thread is using this platform",
             keep=place,
+            library=self._library,
             machine=self._machine,
             pack=packing("".join(FORMATS[kind][0] for kind in parameters)).pack_into,
             raise_kept=self._library.raise_kept,

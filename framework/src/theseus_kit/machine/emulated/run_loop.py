@@ -188,16 +188,19 @@ class RunLoop:
                 self.place = GUEST
                 self._runs += 1
                 error = start(handle, pc, 0, 0, 0)
-                self.place = outer
+                # Still GUEST: its frames are on the stack and its state is in the CPU. A finaliser
+                # or a signal handler of Python's may run here, and must not call guest code.
                 reason = mailbox[10]
                 if reason:
                     mailbox[10] = 0
                     if reason == 1:
-                        return mailbox[8]
+                        result = mailbox[8]
+                        self.place = outer
+                        return result
                     if reason == 2:
-                        pc = self._answer_reentering(outer)
+                        pc = self._answer_reentering()
                         continue
-                pc = self._look_into(error, outer)
+                pc = self._look_into(error)
         except BaseException:
             self.place = outer
             mailbox[stubs.REASON] = 0
@@ -207,7 +210,7 @@ class RunLoop:
             self._translation.flush()
             raise
 
-    def _answer_reentering(self, outer: int) -> int:
+    def _answer_reentering(self) -> int:
         """Run the export that the guest waits for; return where it goes on."""
         mailbox = self._mailbox
         self._cpu.stops.clear()  # too late for the run that has just ended
@@ -217,13 +220,13 @@ class RunLoop:
         try:
             result = answer() or 0
         finally:
-            self._leave(saved, outer)
+            self._leave(saved)
         if self.interrupted:
             self._raise_interrupted()
         mailbox[stubs.RESULT] = result & _MASK
         return self._stubs["reentered"]
 
-    def _look_into(self, error: int, outer: int) -> int:
+    def _look_into(self, error: int) -> int:
         """Deal with a stop that was no return and no export; return where the guest goes on."""
         exits = self._exits
         self._raise_failure()
@@ -244,9 +247,9 @@ class RunLoop:
             context = self._step_to_fault(context)
             if context is None:
                 return self._cpu.read_register(uc.REG_RIP)
-        return self._handle(context, outer)
+        return self._handle(context)
 
-    def _handle(self, context: ExceptionContext, outer: int) -> int:
+    def _handle(self, context: ExceptionContext) -> int:
         """Show an exception to the handler; return where the guest goes on."""
         if self.exception is None:
             raise GuestKilled(KilledByException(context.vector), context)
@@ -256,7 +259,7 @@ class RunLoop:
         try:
             self.exception(context)
         finally:
-            self._leave(saved, outer)
+            self._leave(saved)
             self._context = outer_context
         if self.interrupted:
             self._raise_interrupted()
@@ -301,8 +304,9 @@ class RunLoop:
         thread.top = self._mailbox[stubs.TOP] = stack_pointer & -16
         return thread, top
 
-    def _leave(self, saved: tuple[EmulatedThread | None, int], outer: int) -> None:
-        self.place = outer
+    def _leave(self, saved: tuple[EmulatedThread | None, int]) -> None:
+        """Give control back to the guest frame, which goes on or is given up."""
+        self.place = GUEST
         thread, top = saved
         if thread is not None:
             thread.top = top
