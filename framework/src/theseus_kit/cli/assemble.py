@@ -146,8 +146,9 @@ def _report(platform: Platform, wasmtime: Path | None, json: bool) -> int:
         print(json_module.dumps(report, indent=2))
         return 0
     print(summary(needs))
-    lacking = [symbol.name for symbol in needs.symbols if symbol.provider is None]
-    lacking += [f"system call {call.name}" for call in needs.system_calls if call.provider is None]
-    if lacking:
-        print("without an answer: " + ", ".join(lacking))
+    missing = needs.only_missing()
+    if missing.symbols:
+        print("symbols without an answer:", ", ".join(need.name for need in missing.symbols))
+    if missing.system_calls:
+        print("system calls without:", ", ".join(need.name for need in missing.system_calls))
     return 0

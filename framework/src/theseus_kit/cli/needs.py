@@ -62,10 +62,11 @@ def show_needs(needs: Needs) -> None:
 
 
 def summary(needs: Needs) -> str:
-    """How much is answered, in one line."""
-    answered = sum(symbol.provider is not None for symbol in needs.symbols)
-    calls = sum(call.provider is not None for call in needs.system_calls)
+    """How much is answered, in one line; what the image can do without does not count."""
+    missing = needs.only_missing()
+    symbols = sum(symbol.provider is not None or not symbol.weak for symbol in needs.symbols)
+    calls = len(needs.system_calls)
     return (
-        f"{needs.image}: {answered} of {len(needs.symbols)} symbols and {calls} of "
-        f"{len(needs.system_calls)} system calls are answered"
+        f"{needs.image}: {symbols - len(missing.symbols)} of {symbols} symbols and "
+        f"{calls - len(missing.system_calls)} of {calls} system calls are answered"
     )
