@@ -193,3 +193,21 @@ def test_directories_and_names_come_and_go(c, data):
     assert c.unlink(moved) == 0
     assert c.rmdir(folder) == 0
     assert list(data.iterdir()) == []
+
+
+def test_a_path_starts_at_an_open_directory_whatever_it_is_called_by_then(c, data):
+    (data / "d").mkdir()
+    (data / "d" / "f").write_bytes(b"found")
+    directory = opened(c, b"/data/d", 0o200000)
+    (data / "d").rename(data / "e")
+
+    held = c.openat(directory, c.string(b"f"), 0o10000000, 0)
+    descriptor = c.openat(directory, c.string(b"f"), O_RDONLY, 0)
+    buffer = c.block(bytes(5))
+    assert c.read(descriptor, buffer, 5) == 5
+    assert c.memory.read(buffer, 5) == b"found"
+    assert c.syscall_(0, held, buffer, 5) == -errno.EBADF
+
+    assert c.syscall_(257, descriptor, c.string(b"f"), O_RDONLY, 0) == -errno.ENOTDIR
+    assert c.syscall_(257, 99, c.string(b"f"), O_RDONLY, 0) == -errno.EBADF
+    assert c.syscall_(257, 99, c.string(b"/data/e/f"), O_RDONLY, 0) >= 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 from struct import Struct
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from theseus_kit.errors import PlatformError
-from theseus_kit.values.paths import FileKind, FileStatus, OpenMode
+from theseus_kit.values.paths import FileKind, FileStatus, OpenMode, PathAt
 from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function
+
+if TYPE_CHECKING:
+    from theseus_kit.values.paths import Location
 
 O_ACCMODE, O_RDONLY, O_WRONLY, O_RDWR = 3, 0, 1, 2
 AT_FDCWD = -100
@@ -19,6 +20,7 @@ _MODES = {
     0o2000: OpenMode.APPEND,
     0o200000: OpenMode.DIRECTORY,
     0o400000: OpenMode.NO_FOLLOW,
+    0o10000000: OpenMode.PATH,
 }
 _KINDS = {
     FileKind.FILE: 0o100000,
@@ -43,16 +45,7 @@ class Fcntl(Header):
     )
     def open(self, pathname: int, flags: int, mode: int) -> int:
         """``mode`` is C's optional argument; it counts only where a file is created."""
-        access = flags & O_ACCMODE
-        wanted = OpenMode.READ if access in (O_RDONLY, O_RDWR) else OpenMode(0)
-        if access in (O_WRONLY, O_RDWR):
-            wanted |= OpenMode.WRITE
-        for bit, extra in _MODES.items():
-            if flags & bit:
-                wanted |= extra
-        path = self.library.path(pathname)
-        file = self.library.hooks.path_open(path=path, mode=wanted, permissions=mode & 0o7777)
-        return self.library.files.add(file)
+        return self.openat(AT_FDCWD, pathname, flags, mode)
 
     @c_function(
         "int openat(int dirfd, const char *pathname, int flags, mode_t mode)",
@@ -61,10 +54,16 @@ class Fcntl(Header):
         on_error=MINUS_ONE,
     )
     def openat(self, dirfd: int, pathname: int, flags: int, mode: int) -> int:
-        absolute = self.library.memory.read(pathname, 1) == b"/"
-        if dirfd != AT_FDCWD and not absolute:
-            raise PlatformError("openat relative to a directory", errno.ENOTSUP)
-        return self.open(pathname, flags, mode)
+        access = flags & O_ACCMODE
+        wanted = OpenMode.READ if access in (O_RDONLY, O_RDWR) else OpenMode(0)
+        if access in (O_WRONLY, O_RDWR):
+            wanted |= OpenMode.WRITE
+        for bit, extra in _MODES.items():
+            if flags & bit:
+                wanted |= extra
+        path = self._location(dirfd, pathname)
+        file = self.library.hooks.path_open(path=path, mode=wanted, permissions=mode & 0o7777)
+        return self.library.files.add(file)
 
     @c_function(
         "int fstat(int fd, struct stat *statbuf)",
@@ -123,6 +122,15 @@ class Fcntl(Header):
     )
     def lxstat64(self, ver: int, pathname: int, statbuf: int) -> int:
         return self.lstat(pathname, statbuf)
+
+    def _location(self, dirfd: int, pathname: int) -> Location:
+        """Where a path of the *at functions goes: a relative one starts at an open directory."""
+        path = self.library.path(pathname)
+        if dirfd == AT_FDCWD or self.library.memory.read(pathname, 1) == b"/":
+            return path
+        text = self.library.memory.read_string(pathname).decode("utf-8", "surrogateescape")
+        directory = self.library.files.open_file(dirfd)
+        return PathAt(directory, self.library.hooks.path_parse(text=text))
 
     def _stat(self, pathname: int, statbuf: int, follow: bool) -> int:
         path = self.library.path(pathname)
