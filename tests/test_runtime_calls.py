@@ -302,15 +302,15 @@ def test_garbage_collected_while_guest_code_pauses_is_harmless(platform: Platfor
         gc.enable()
 
 
-def test_calls_that_nest_too_deep_end_in_a_recursion_error_and_no_harm() -> None:
-    with assemble(machine="emulated") as platform:
+def test_calls_that_nest_too_deep_end_in_a_recursion_error_and_no_harm(machine: str) -> None:
+    with assemble(machine=machine) as platform:
         instance = Instance(platform)
         for name in ("ordinary", "prepared"):
             ask, trap = getattr(instance, name)("ask"), getattr(instance, name)("trap")
             instance.function = lambda depth, ask=ask, trap=trap: (
                 ask(depth - 1) if depth else trap()
             )
-            for depth in range(40, 120, 7):
+            for depth in range(40, 240, 10):
                 with pytest.raises((RecursionError, instance.api.Trap)):
                     ask(depth)
             with pytest.raises(instance.api.Trap, match="unreachable"):

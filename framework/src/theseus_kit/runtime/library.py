@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from theseus_kit.machine.protocol import Machine
 
 
-ROOM = 140
+ROOM = 120
 """Python frames that a nested call must find free: what serves the guest takes up to 100 of them,
 where a trap goes through the exception hooks. A RecursionError there would drop guest frames."""
 
@@ -103,9 +103,10 @@ class GuestLibrary:
         After that half the room will do, until all of it is free again: to tell the guest of the
         error takes calls, too.
         """
-        if _has_room(ROOM):
+        # Before Python 3.12 each nested call takes one level more than its frames show.
+        if _has_room(ROOM + self.nesting):
             self._is_short_of_room = False
-        elif not (self._is_short_of_room and _has_room(ROOM // 2)):
+        elif not (self._is_short_of_room and _has_room(ROOM // 2 + self.nesting)):
             self._is_short_of_room = True
             raise RecursionError(
                 "maximum recursion depth exceeded: no room for another call of the guest"
