@@ -20,11 +20,12 @@ from functools import partial
 from struct import Struct
 from typing import Any
 
+from theseus_kit.machine.accounted_memory import UNMAPPED
 from theseus_kit.machine.emulated import library as uc
 from theseus_kit.machine.emulated.cpu import Cpu
 from theseus_kit.machine.emulated.fault_address import FaultDecoder
 from theseus_kit.machine.emulated.internals import Internals
-from theseus_kit.machine.emulated.translation import UNMAPPED, Translation
+from theseus_kit.machine.emulated.translation import Translation
 from theseus_kit.values.exceptions import (
     VECTOR_GENERAL_PROTECTION,
     VECTOR_INVALID_OPCODE,

@@ -25,13 +25,11 @@ from functools import partial
 from struct import Struct
 from typing import Any
 
+from theseus_kit.machine.accounted_memory import UNMAPPED, hardware_protection
 from theseus_kit.machine.emulated import library as uc
 from theseus_kit.machine.emulated import stubs
 from theseus_kit.machine.emulated.cpu import Cpu
 from theseus_kit.machine.page_table import IntervalMap
-
-UNMAPPED = 8
-"""The page table's value for addresses that are not mapped; no bit of a Protection."""
 
 _PAGE = 4096
 _READ, _WRITE, _EXECUTE, _ALL = 1, 2, 4, 7
@@ -50,11 +48,6 @@ PackArguments = ctypes.CFUNCTYPE(
 """uc_cb_tlbevent_t without its last parameter. The engine's address is of no use: one byte of it
 is a small int, which costs no allocation."""
 AnswerFill = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_uint8)
-
-
-def hardware_protection(protection: int) -> int:
-    """What an x86-64 page table can express: what is writable or executable is readable."""
-    return protection | _READ if protection else 0
 
 
 def _grants() -> list[int]:
