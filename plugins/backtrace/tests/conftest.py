@@ -75,17 +75,27 @@ def stack_memory(platform):
 
 
 @pytest.fixture(scope="session")
-def cpp_path(tmp_path_factory):
-    """A C++ image that throws and catches, with DWARF; skips without a compiler."""
+def compile_cpp(tmp_path_factory):
+    """Compile a C++ source of ours to a shared object with DWARF; skips without a compiler."""
     compiler = shutil.which("g++") or shutil.which("c++")
     if compiler is None:
         pytest.skip("needs a C++ compiler")
     directory = tmp_path_factory.mktemp("cpp")
-    source = DATA / "throws.cpp"
-    path = directory / "throws.so"
-    flags = ("-O1", "-g", "-shared", "-fPIC", "-fno-stack-protector")
-    subprocess.run([compiler, *flags, "-o", path, source], check=True, capture_output=True)
-    return path
+
+    def compile_source(name, *more):
+        path = directory / f"{name}.so"
+        flags = ("-O1", "-g", "-shared", "-fPIC", "-fno-stack-protector", *more)
+        command = [compiler, *flags, "-o", path, DATA / f"{name}.cpp"]
+        subprocess.run(command, check=True, capture_output=True)
+        return path
+
+    return compile_source
+
+
+@pytest.fixture(scope="session")
+def cpp_path(compile_cpp):
+    """A C++ image that throws and catches."""
+    return compile_cpp("throws")
 
 
 @pytest.fixture(scope="session")

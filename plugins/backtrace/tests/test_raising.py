@@ -4,9 +4,13 @@ import ctypes
 
 import pytest
 
+from theseus_kit.assembly import assemble
 from theseus_kit.errors import GuestKilled, GuestUnwinding
+from theseus_kit.machine import machine_names
 from theseus_kit.values.exceptions import ExceptionCategory, Panicked
 from theseus_kit.values.linkage import CFunction
+
+SA_ONSTACK = 0x08000000
 
 
 def order(platform, image):
@@ -162,3 +166,46 @@ def test_a_panic_that_nobody_catches_reaches_catch_unwind(any_platform, rust):
     assert isinstance(caught.reason, Panicked)
     assert "Rust panic" in caught.reason.message
     assert rust_order(rust) == [100, 1, 2, 4]
+
+
+@pytest.mark.parametrize("flags", [0, SA_ONSTACK])
+def test_a_signal_handler_may_throw_out_of_a_fault(any_platform, cpp_library, compile_cpp, flags):
+    any_platform.load(cpp_library)
+    image = any_platform.load(compile_cpp("faults", "-fnon-call-exceptions"))
+    image.call("install", flags)
+    for _ in range(2):
+        assert image.call("outer", 0x10) == 0x10
+        assert order(any_platform, image) == [1, 2, 3]
+
+
+def test_a_fault_that_kills_cleans_up_its_own_frame_where_it_has_a_landing_pad(
+    any_platform, cpp_library, compile_cpp
+):
+    any_platform.load(cpp_library)
+    image = any_platform.load(compile_cpp("faults", "-fnon-call-exceptions"))
+    caught = any_platform.catch_unwind(image.call, "outer", 0x10)
+    assert caught.killed.context.page_fault.accessed_address == 0x10
+    assert order(any_platform, image) == [2, 3]
+
+
+def test_an_exception_stops_at_a_function_that_is_no_c_function(any_platform, cpp):
+    address = any_platform.machine.export(
+        lambda what: cpp.call("uncaught", 1), 1, reenters=True, name="bare"
+    )
+    any_platform.machine.memory.write_u64(cpp.symbols["python"], address)
+    with pytest.raises(GuestUnwinding):
+        cpp.call("outer", 4)
+    assert order(any_platform, cpp) == [1, 2, 4]
+    assert cpp.call("outer", 1) == 42
+
+
+@pytest.mark.parametrize("machine", machine_names())
+def test_images_catch_what_they_throw_whichever_way_stacks_are_walked(
+    machine, cpp_library, cpp_path
+):
+    plugins = ["region", "signals", "backtrace-frame-pointers", "path", "tlibc"]
+    with assemble(plugins, machine=machine) as platform:
+        platform.load(cpp_library)
+        image = platform.load(cpp_path)
+        assert image.call("outer", 1) == 42
+        assert order(platform, image) == [1, 2, 3]
