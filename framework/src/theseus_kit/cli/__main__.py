@@ -1,5 +1,5 @@
 """``python -m theseus_kit.cli``: the command line without its script."""
 
-from theseus_kit.cli.main import main
+from theseus_kit.cli import main
 
 main()

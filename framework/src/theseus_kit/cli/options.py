@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Mapping
 from typing import Annotated
 
@@ -56,4 +57,12 @@ def assemble_platform(
     for owner, values in (defaults or {}).items():
         if owner in names:
             chosen[owner] = {**values, **chosen.get(owner, {})}
-    return assemble([*watchers, *names], machine=machine, options=chosen)
+    platform = assemble([*watchers, *names], machine=machine, options=chosen)
+    end_start()
+    return platform
+
+
+def end_start() -> None:
+    """Let the collector work from here on, on what is made from here on."""
+    gc.freeze()
+    gc.enable()

@@ -1,4 +1,4 @@
-"""The entry point: the commands' table, and how errors become messages and exit statuses.
+"""The commands' table, and how errors become messages and exit statuses.
 
 0    done                         2    a user's mistake, one line on stderr
 134  a WebAssembly trap           70   a plugin's or the kit's own mistake
@@ -32,11 +32,6 @@ EXIT_USAGE = 2
 EXIT_SOFTWARE = 70  # EX_SOFTWARE of sysexits(3)
 EXIT_INTERRUPTED = 130
 EXIT_TRAP = 134
-
-
-def main() -> None:
-    """Run the command line and exit with its status."""
-    sys.exit(run())
 
 
 def run() -> int:
