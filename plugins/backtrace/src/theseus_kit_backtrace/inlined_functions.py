@@ -55,11 +55,7 @@ class UnitFunctions:
     def at(self, address: int) -> list[Function]:
         """The functions at an address, innermost first."""
         index = bisect_right(self._functions, (address, 1 << 64, 0)) - 1
-        while index >= 0 and address >= self._functions[index][1]:
-            index -= 1
-            if index < 0 or self._functions[index][1] <= self._functions[index][0]:
-                break
-        if index < 0:
+        if index < 0 or address >= self._functions[index][1]:
             return []
         die = self._unit.get_DIE_from_refaddr(self._functions[index][2])
         chain = [die]
