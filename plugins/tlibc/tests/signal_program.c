@@ -117,6 +117,36 @@ static void exceptions(void)
     say(mask_now());
 }
 
+static int steps;
+
+static void step(int number, siginfo_t *info, void *context)
+{
+    ucontext_t *frame = context;
+    greg_t *registers = frame->uc_mcontext.gregs;
+    say(number);
+    say(info->si_code);
+    say((long)info->si_addr - (long)registers[REG_RIP]);
+    say(registers[REG_TRAPNO]);
+    say((registers[REG_EFL] & 0x302) == 0x302); /* IF, TF, and the bit that is 1 */
+    say(registers[REG_RIP] - steps);
+    if (++steps == 3)
+        registers[REG_EFL] &= ~0x100;
+}
+
+static void single_steps(void)
+{
+    long start;
+    install(SIGTRAP, step, SA_SIGINFO, 0);
+    /* Each step is one byte: what is told is the same address every time, less the steps before. */
+    __asm__ volatile("leaq 1f(%%rip), %0; pushfq; orq $0x100, (%%rsp); popfq;"
+                     "nop; 1: nop; nop; nop; nop"
+                     : "=&r"(start) :: "memory", "cc");
+    out[-1] -= start;
+    out[-7] -= start;
+    out[-13] -= start;
+    say(steps);
+}
+
 static int depth, deepest;
 
 static void nest(int number, siginfo_t *info, void *context)
@@ -382,7 +412,7 @@ static void die_without_a_stack(void)
 }
 
 static void (*const programs[])(void) = {
-    exceptions, nodefer, reset, old_actions, alternate_stack, disarming_stack, send_to_self,
+    exceptions, single_steps, nodefer, reset, old_actions, alternate_stack, disarming_stack, send_to_self,
     pending, leave_by_jump, vectors, die_unhandled, die_blocked, die_ignored, die_in_own_handler,
     die_the_second_time, die_raised, die_unblocked, die_without_a_stack,
 };

@@ -26,10 +26,11 @@ from theseus_kit.errors import (
     OutOfMemoryError,
     PlatformError,
 )
-from theseus_kit.values.exceptions import ExceptionCategory
+from theseus_kit.values.exceptions import VECTOR_DEBUG, ExceptionCategory
 from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function, system_call
 from theseus_kit_tlibc.signal_frame import (
     RED_ZONE,
+    RETURN_SIZE,
     SIGBUS,
     SIGFPE,
     SIGILL,
@@ -45,6 +46,7 @@ from theseus_kit_tlibc.signal_frame import (
     Stubs,
     cause_of,
     enter_handler,
+    finish_leaving,
     leave_handler,
 )
 from theseus_kit_tlibc.signal_unwind import place_return_stub
@@ -135,6 +137,7 @@ class Signal(Header):
     @c_function(
         "int sigaction(int signum, const struct sigaction *act, struct sigaction *oldact)",
         on_error=MINUS_ONE,
+        reenters=True,
     )
     def sigaction(self, signum: int, act: int, oldact: int) -> int:
         memory = self.library.memory
@@ -143,6 +146,8 @@ class Signal(Header):
             handler, mask, flags, restorer = _C_ACTION.unpack(memory.read(act, _C_ACTION.size))
             action = Action(handler, flags & 0xFFFFFFFF, mask, restorer)
         self.check_number(signum)
+        if action is not None and signum == SIGTRAP:
+            self._make_stubs()
         old = self._exchange(signum, action)
         if oldact:
             flags = old.flags - (1 << 32) if old.flags >> 31 else old.flags
@@ -269,10 +274,14 @@ class Signal(Header):
         task = self.library.task
         if category is not None and not self._handlers_stay:
             self._register_again(task, category)
+        registers = context.registers
+        if context.vector == VECTOR_DEBUG and registers.rip == self._stubs.last:
+            finish_leaving(self.library.memory, registers)
+            return True
         signals = self._tasks[task]
         if signals.mask >> (cause.signal - 1) & 1:
             return False  # a blocked exception cannot wait: Linux kills (force_sig_fault)
-        return self.enter(cause, context, context.registers.rsp - RED_ZONE)
+        return self.enter(cause, context, registers.rsp - RED_ZONE)
 
     def _register_again(self, task: Task, category: ExceptionCategory) -> None:
         """Fill the slot that a delivery emptied, and find out whether the provider empties it."""
@@ -332,17 +341,21 @@ class Signal(Header):
         if flags & SS_AUTODISARM and not signals.stack.size:
             signals.stack = AlternateStack(address, size, SS_AUTODISARM)
 
+    def _make_stubs(self) -> Stubs:
+        """Make them now: a CPU that is single-stepping would trap in the questions it is asked."""
+        return self._stubs
+
     @cached_property
     def _stubs(self) -> Stubs:
         library = self.library
         vectors = find_vector_state(library)
         entry = SIGNAL_ENTRY_XSAVE if vectors.components else SIGNAL_ENTRY
         leave = SIGNAL_RETURN_XSAVE if vectors.components else SIGNAL_RETURN
-        restore = library.provided("__restore_signal_mask")
+        code = leave.with_address(library.provided("__restore_signal_mask"))
+        place = place_return_stub(library, code)
         return Stubs(
             library.machine.place_code(entry.code, "signal entry"),
-            place_return_stub(library, leave.with_address(restore)),
-            vectors,
+            *(place, place + len(code) - RETURN_SIZE, vectors),
         )
 
     def _signals(self) -> TaskSignals:

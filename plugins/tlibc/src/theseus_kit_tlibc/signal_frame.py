@@ -153,6 +153,9 @@ SEGV_MAPERR, SEGV_ACCERR = 1, 2
 BUS_ADRALN = 1
 TRAP_TRACE = 2
 
+RETURN_SIZE = 3
+"""Bytes of SIGNAL_RETURN's last instruction."""
+
 _USER_CS, _USER_SS = 0x33, 0x2B
 _UC_FP_XSTATE, _UC_SIGCONTEXT_SS, _UC_STRICT_RESTORE_SS = 1, 2, 4
 _EDITABLE_FLAGS = 0x50DD5
@@ -216,6 +219,8 @@ class Stubs(NamedTuple):
 
     enter: int
     leave: int
+    last: int
+    """The last instruction of SIGNAL_RETURN: `ret 0x80`."""
     vectors: VectorState
 
 
@@ -262,7 +267,7 @@ def enter_handler(
         0,
         *(stack.address, stack.flags, stack.size),
         *numbered,
-        *(rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags),
+        *(rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags | _FIXED_FLAGS),
         *(_USER_CS, 0, 0, _USER_SS),
         (fault.error_code if fault is not None else context.error_code) or 0,
         context.vector,
@@ -299,6 +304,15 @@ def write_registers(memory: Memory, ucontext: int, registers: Registers) -> None
     """Have a frame that is about to be left load other registers."""
     values = (getattr(registers, name) for name in _FRAME_ORDER)
     memory.write(ucontext + REGISTERS_OFFSET, _REGISTERS.pack(*values))
+
+
+def finish_leaving(memory: Memory, registers: Registers) -> None:
+    """Do what SIGNAL_RETURN's last instruction would: return, and step over the red zone.
+
+    For a frame with the trap flag: the first instruction to be trapped is the program's own.
+    """
+    registers.rip = memory.read_u64(registers.rsp)
+    registers.rsp += _RETURN_SIZE + RED_ZONE
 
 
 def leave_handler(memory: Memory, ucontext: int) -> int:
