@@ -20,8 +20,6 @@ from theseus_kit.values.linkage import CFunction
 from theseus_kit.values.memory import AddressRange
 from theseus_kit.values.symbols import Frame, RuntimeCode, Symbol
 from theseus_kit_backtrace.frame_pointers import walk
-from theseus_kit_backtrace.killing import Killing
-from theseus_kit_backtrace.raising import Personalities, Raising
 from theseus_kit_backtrace.run_time_tables import RunTimeTables
 from theseus_kit_backtrace.unwind_abi import UnwindFunctions
 from theseus_kit_backtrace.unwind_contexts import Contexts
@@ -32,6 +30,8 @@ if TYPE_CHECKING:
     from theseus_kit_backtrace.code_kinds import CodeKinds
     from theseus_kit_backtrace.dwarf_unwinder import DwarfUnwinder
     from theseus_kit_backtrace.jit_images import JitImages
+    from theseus_kit_backtrace.killing import Killing
+    from theseus_kit_backtrace.raising import Personalities, Raising
     from theseus_kit_backtrace.symbolizer import Symbolizer
     from theseus_kit_backtrace.unwind_tables import UnwindTables
 
@@ -53,12 +53,27 @@ class _SymbolHooks(Plugin):
         super().__init__(services, options)
         self._run_time_tables = RunTimeTables(services.machine.memory)
         self._contexts = Contexts()
-        personalities = Personalities(services, lambda: self._unwinder, self._contexts)
-        self._killing = Killing(services, personalities)
-        self._raising = Raising(services, personalities, self._killing)
         self._unwind_functions = UnwindFunctions(
-            services, self._run_time_tables, self._contexts, self._raising
+            services, self._run_time_tables, self._contexts, lambda: self._raising
         )
+
+    @cached_property
+    def _personalities(self) -> Personalities:
+        from theseus_kit_backtrace.raising import Personalities
+
+        return Personalities(self.services, lambda: self._unwinder, self._contexts)
+
+    @cached_property
+    def _killing(self) -> Killing:
+        from theseus_kit_backtrace.killing import Killing
+
+        return Killing(self.services, self._personalities)
+
+    @cached_property
+    def _raising(self) -> Raising:
+        from theseus_kit_backtrace.raising import Raising
+
+        return Raising(self.services, self._personalities, self._killing)
 
     @cached_property
     def _jit_images(self) -> JitImages:

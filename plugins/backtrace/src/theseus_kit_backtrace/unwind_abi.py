@@ -11,7 +11,7 @@ as _URC_END_OF_STACK.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from theseus_kit.values.linkage import CFunction
@@ -35,7 +35,11 @@ class UnwindFunctions:
     """The functions and the contexts they hand out, for one platform."""
 
     def __init__(
-        self, services: Services, tables: RunTimeTables, contexts: Contexts, raising: Raising
+        self,
+        services: Services,
+        tables: RunTimeTables,
+        contexts: Contexts,
+        raising: Callable[[], Raising],
     ) -> None:
         self._services = services
         self._tables = tables
@@ -44,7 +48,7 @@ class UnwindFunctions:
 
     def functions(self) -> Iterable[CFunction]:
         header = "unwind.h"
-        contexts, raising = self._contexts, self._raising
+        contexts = self._contexts
         plain = (
             ("uintptr_t _Unwind_GetIP(void *context)", contexts.instruction_pointer),
             (
@@ -76,14 +80,14 @@ class UnwindFunctions:
         # so all of these have a result.
         reentering = (
             ("int _Unwind_Backtrace(void *callback, void *argument)", self.backtrace),
-            ("uintptr_t _Unwind_RaiseException(void *exception)", raising.raise_exception),
-            ("uintptr_t _Unwind_Resume(void *exception)", raising.resume),
-            ("uintptr_t _Unwind_Resume_or_Rethrow(void *exception)", raising.resume_or_rethrow),
+            ("uintptr_t _Unwind_RaiseException(void *exception)", self.raise_exception),
+            ("uintptr_t _Unwind_Resume(void *exception)", self.resume),
+            ("uintptr_t _Unwind_Resume_or_Rethrow(void *exception)", self.resume_or_rethrow),
             (
                 "uintptr_t _Unwind_ForcedUnwind(void *exception, void *stop, void *argument)",
-                raising.forced_unwind,
+                self.forced_unwind,
             ),
-            ("uintptr_t _Unwind_DeleteException(void *exception)", raising.delete_exception),
+            ("uintptr_t _Unwind_DeleteException(void *exception)", self.delete_exception),
         )
         return (
             *(CFunction(prototype, body, header) for prototype, body in plain),
@@ -131,6 +135,23 @@ class UnwindFunctions:
         if image is None or _DT_PLTGOT not in image.dynamic:
             return 0
         return image.base + image.dynamic.get(_DT_PLTGOT)
+
+    # Hardly any platform's guest throws: what it takes is made when one does.
+
+    def raise_exception(self, exception: int) -> int:
+        return self._raising().raise_exception(exception)
+
+    def resume(self, exception: int) -> int:
+        return self._raising().resume(exception)
+
+    def resume_or_rethrow(self, exception: int) -> int:
+        return self._raising().resume_or_rethrow(exception)
+
+    def forced_unwind(self, exception: int, stop: int, argument: int) -> int:
+        return self._raising().forced_unwind(exception, stop, argument)
+
+    def delete_exception(self, exception: int) -> int:
+        return self._raising().delete_exception(exception)
 
     def register_frame(self, begin: int) -> None:
         """Hand a JIT's .eh_frame section to the platform's unwinder, as libgcc's does."""
