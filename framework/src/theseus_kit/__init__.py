@@ -34,9 +34,10 @@ from theseus_kit.errors import (
     UnmappedRegionError,
     UsageError,
 )
-from theseus_kit.hookspecs import GROUPS, Group, hookimpl, hookspec
+from theseus_kit.hookspecs import GROUPS, Group
 from theseus_kit.image import Image, Namespace
 from theseus_kit.machine.protocol import Ability, Machine, Memory
+from theseus_kit.marks import hookimpl, hookspec
 from theseus_kit.platform import Platform
 from theseus_kit.plugin import NoOptions, Plugin, PluginDescription, Services, option
 from theseus_kit.task import Task, Tasks

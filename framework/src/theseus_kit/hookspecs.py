@@ -12,11 +12,12 @@ Addresses are guest virtual addresses, sizes bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-import pluggy
+from theseus_kit.marks import PROJECT as PROJECT
+from theseus_kit.marks import hookimpl as hookimpl
+from theseus_kit.marks import hookspec, optional
 
 if TYPE_CHECKING:  # annotations are for readers and type checkers; nothing here needs the types
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,22 +40,6 @@ if TYPE_CHECKING:  # annotations are for readers and type checkers; nothing here
     from theseus_kit.values.memory import AddressRange, MapRequest, Protection, Region
     from theseus_kit.values.symbols import Frame, RuntimeCode, Symbol
     from theseus_kit.values.tls import TlsTemplate
-
-PROJECT = "theseus_kit"
-"""pluggy's project name, and the entry point group in which plugins are found."""
-
-hookspec = pluggy.HookspecMarker(PROJECT)
-hookimpl = pluggy.HookimplMarker(PROJECT)
-"""Marks a plugin's method as the implementation of the hook of the same name."""
-
-_Hook = TypeVar("_Hook", bound=Callable[..., Any])
-OPTIONAL = "theseus_kit_optional"
-
-
-def optional(hook: _Hook) -> _Hook:
-    """Mark a hook that a provider of its group may leave out; it then answers None."""
-    setattr(hook, OPTIONAL, True)
-    return hook
 
 
 class Group(Enum):

@@ -7,8 +7,9 @@ from typing import Any
 
 from theseus_kit.assembly.catalogue import Catalogue, closest
 from theseus_kit.errors import AssemblyError
-from theseus_kit.hookspecs import GROUPS, OPTIONAL, PROJECT, Group, Open
+from theseus_kit.hookspecs import GROUPS, Group, Open
 from theseus_kit.machine.protocol import Ability
+from theseus_kit.marks import OPTIONAL, PROJECT
 from theseus_kit.plugin import Plugin
 
 
