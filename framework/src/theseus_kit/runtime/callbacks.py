@@ -102,7 +102,10 @@ def adapter(
     """Wrap a callable of ctypes values into one of integers, as the guest passes them.
 
     Pointers become pointer objects to guest memory in place. The guest gets 0 from a callable that
-    raises, as a library that the host loaded does; ``keep_error`` gets the error.
+    raises, as a library that the host loaded does; ``keep_error`` gets the error. The error of a
+    callable without a result, a finaliser, is Python's to report (sys.unraisablehook), as ctypes
+    has it too: raised out of the call that deletes an object it would have the object's owner
+    delete it a second time.
     """
     decoders = [_argument_decoder(kind) for kind in argtypes]
     encode = _result_encoder(restype)
@@ -117,10 +120,22 @@ def adapter(
         except (GuestError, MachineError):
             raise  # the guest itself is at its end: none of its frames can go on
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is the caller's
-            keep_error(error)
+            if restype is None and isinstance(error, Exception):
+                _report_unraisable(error)
+            else:
+                keep_error(error)
             return 0
 
     return entry
+
+
+def _report_unraisable(error: Exception) -> None:
+    """Hand an error to sys.unraisablehook, whose argument only C code can make: ctypes does."""
+
+    def finaliser() -> None:
+        raise error
+
+    ctypes.CFUNCTYPE(None)(finaliser)()
 
 
 def _argument_decoder(kind: Any) -> ResultConverter:
