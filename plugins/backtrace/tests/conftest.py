@@ -115,6 +115,8 @@ def rust_path(tmp_path_factory):
     compiler = shutil.which("rustc") or shutil.which(str(Path.home() / ".cargo/bin/rustc"))
     if compiler is None:
         pytest.skip("needs a Rust compiler")
+    if subprocess.run([compiler, "--version"], capture_output=True).returncode != 0:
+        pytest.skip("needs a Rust toolchain beside its launcher")
     directory = tmp_path_factory.mktemp("rust")
     source = DATA / "panics.rs"
     path = directory / "panics.so"
