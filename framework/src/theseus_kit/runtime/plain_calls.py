@@ -7,8 +7,11 @@ kept with the ``Func`` or ``Memory``. It is taken where it cannot be told from t
 but by its speed: a call with plain numbers, into the store it was prepared for. All else, and all
 that is in some way wrong, is the ordinary method's.
 
+A number that a host function returns has its type compared with all there are, nine C calls; a
+type's kind never changes, so it is asked for once and kept with the ``ValType``.
+
 These are the only methods of the package that are replaced for speed: ``Func.__call__``,
-``Memory.data_ptr`` and ``Memory.data_len``.
+``Memory.data_ptr``, ``Memory.data_len`` and ``Val._convert_to_raw``.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ def replace_hot_methods(package: PrivatePackage, preparer: Preparer) -> None:
     make_pointer = pointer_maker(ffi.dll.wasmtime_memory_data.restype)
     _replace_query(memory, preparer, "data_ptr", "wasmtime_memory_data", make_pointer)
     _replace_query(memory, preparer, "data_len", "wasmtime_memory_data_size", None)
+    _replace_conversion(package.load("wasmtime._value").Val, ffi)
 
 
 def _replace_call(kind: Any, preparer: Preparer) -> None:
@@ -86,3 +90,30 @@ def _replace_query(
 
     query.__name__, query.__doc__ = method, ordinary.__doc__
     setattr(kind, method, query)
+
+
+def _replace_conversion(kind: Any, ffi: Any) -> None:
+    ordinary: Callable[..., Any] = kind._convert_to_raw
+    key = "_theseus_kit_kind"
+    make, kind_of = ffi.wasmtime_val_t, ffi.wasm_valtype_kind
+    numbers = {
+        (int, ffi.WASM_I32.value): ("i32", ffi.WASMTIME_I32.value),
+        (int, ffi.WASM_I64.value): ("i64", ffi.WASMTIME_I64.value),
+        (float, ffi.WASM_F32.value): ("f32", ffi.WASMTIME_F32.value),
+        (float, ffi.WASM_F64.value): ("f64", ffi.WASMTIME_F64.value),
+    }
+
+    def _convert_to_raw(cls: Any, store: Any, ty: Any, val: Any) -> Any:
+        kept = vars(ty)
+        value_kind = kept.get(key)
+        if value_kind is None:
+            value_kind = kept[key] = kind_of(ty.ptr())
+        number = numbers.get((val.__class__, value_kind))
+        if number is None:
+            return ordinary(store, ty, val)
+        raw = make(kind=number[1])
+        setattr(raw.of, number[0], val)
+        return raw
+
+    _convert_to_raw.__doc__ = ordinary.__doc__
+    kind._convert_to_raw = classmethod(_convert_to_raw)
