@@ -1,8 +1,7 @@
 """Wasmtime's errors with their causes as Python errors, and Python's errors with their own.
 
 Wasmtime says why an error happened in the lines below ``Caused by:``. As Python errors they are the
-error's ``__cause__``, that one's ``__cause__`` and so on, made where the package makes an error of
-a C pointer, the one place they all come from. The error's own text stays whole.
+error's ``__cause__``, that one's ``__cause__`` and so on. The error's own text stays whole.
 
     failed to compile: wasm[0]::function[0]             error
                                                           .__cause__
@@ -27,12 +26,15 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from theseus_kit.errors import MachineError
+
 if TYPE_CHECKING:
     from theseus_kit.runtime.package import Amendment, PrivatePackage
 
 _HEADING = "\n\nCaused by:\n"
 _TRACE = "\n\nStack backtrace:\n"
 _INDENT = 4
+_LOOKED_FOR = "_theseus_kit_causes_looked_for"
 _NUMBERED = re.compile(r"^ {0,4}(\d+): ", re.MULTILINE)
 
 
@@ -70,7 +72,7 @@ def _unindented(text: str, columns: int) -> str:
 
 
 def keep_causes(package: PrivatePackage, module: ModuleType) -> None:
-    """Chain the errors that a module's error classes make of C pointers."""
+    """Chain the errors of a module's classes that are made of C pointers."""
     for kind in list(vars(module).values()):
         if (
             isinstance(kind, type)
@@ -82,19 +84,33 @@ def keep_causes(package: PrivatePackage, module: ModuleType) -> None:
 
 
 def _chain(kind: Any, package: PrivatePackage) -> None:
-    from_pointer: Callable[..., BaseException] = vars(kind)["_from_ptr"].__func__
+    """Give an error class a ``__cause__`` that is made when somebody first looks for it.
 
-    def chained(cls: type[BaseException], pointer: Any) -> BaseException:
-        error = from_pointer(cls, pointer)
-        link = error
-        for message in causes(str(error)):
-            cause = _cause_type(package)(message)
-            link.__cause__ = cause
-            link = cause
-        return error
+    Its text takes the guest as long to write as the whole of a trap takes otherwise, and most traps
+    are caught by code that asks for none of it. Whatever was put there (``raise trap from error``)
+    stays; and Python's own display of an error nobody caught shows the text, which says it all.
+    """
+    set_cause = BaseException.__cause__.__set__  # type: ignore[union-attr]
+    get_cause = BaseException.__cause__.__get__  # type: ignore[union-attr]
 
-    chained.__name__, chained.__doc__ = from_pointer.__name__, from_pointer.__doc__
-    kind._from_ptr = classmethod(chained)
+    def get(self: BaseException) -> BaseException | None:
+        kept: BaseException | None = get_cause(self)
+        known = vars(self)
+        if kept is None and not known.get(_LOOKED_FOR):
+            known[_LOOKED_FOR] = True
+            try:
+                messages = causes(str(self))
+            except (MachineError, ValueError):  # closed, or its platform is: the text is gone
+                return None
+            link = self
+            for message in messages:
+                cause = _cause_type(package)(message)
+                set_cause(link, cause)
+                link = cause
+            kept = get_cause(self)
+        return kept
+
+    kind.__cause__ = property(get, set_cause)
 
 
 def _cause_type(package: PrivatePackage) -> type[BaseException]:
