@@ -192,3 +192,23 @@ def test_a_plugin_s_mistake_names_plugin_hook_and_values(machine: str) -> None:
             platform.hooks.memory_query(address=stack.start)
         assert f"address={stack.start!r}" in str(raised.value)
         assert isinstance(raised.value.__cause__, AttributeError)
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_the_first_wrapper_of_the_list_is_the_outermost(machine: str, order: str) -> None:
+    seen: list[str] = []
+
+    def watcher(letter: str) -> type[Plugin]:
+        class Watcher(Plugin):
+            description = PluginDescription(name=letter, version="1.0")
+
+            @hookimpl(wrapper=True)
+            def memory_query(self, address: int) -> Any:
+                seen.append(letter)
+                return (yield)
+
+        return Watcher
+
+    with assemble([*map(watcher, order), *BUNDLED], machine=machine) as platform:
+        platform.hooks.memory_query(address=platform.tasks.current.stack.start)
+        assert "".join(seen) == order
