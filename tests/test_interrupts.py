@@ -53,7 +53,7 @@ def test_a_python_signal_handler_runs_while_guest_code_loops_and_may_end_it(mach
     def beat(number: int, frame: object) -> None:
         nonlocal beats
         beats += 1
-        if beats == 3:
+        if beats >= 3:  # again and again: what is raised in a finaliser is Python's to drop
             raise Enough
 
     with assemble(machine=machine) as platform:
@@ -66,7 +66,7 @@ def test_a_python_signal_handler_runs_while_guest_code_loops_and_may_end_it(mach
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-        assert beats == 3
+        assert beats >= 3
 
 
 def test_control_c_ends_the_command_line_with_130(machine: str, tmp_path: Path) -> None:
