@@ -181,7 +181,7 @@ class GuestLibrary:
                 return convert_arguments(converters, arguments)
 
         def invoke(*arguments: Any) -> Any:
-            if not acquire(blocking=False):
+            if not acquire(False):
                 raise NotNowError(f"{name}: another thread is using this platform")
             self.nesting += 1
             try:

@@ -162,7 +162,7 @@ class Preparer:
         outcomes = [*names_of("result", len(results)), "trap"]
         lines = [
             *head,
-            "    if not acquire(blocking=False): raise NotNow(in_use)",
+            "    if not acquire(False): raise NotNow(in_use)",
             "    kept = len(errors)",
             "    library.nesting += 1",
             "    try:",
@@ -223,7 +223,7 @@ class Preparer:
         lines = [
             "def query(store):",
             "    if address_of(store._context())[0] != context: return -1",
-            "    if not acquire(blocking=False): raise NotNow(in_use)",
+            "    if not acquire(False): raise NotNow(in_use)",
             "    try:",
             "        if not machine.can_call: raise NotNow(cannot_call)",
             "        if deferred: run_deferred()",
