@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from theseus_kit.cli.exit_status import EXIT_TRAP
 from theseus_kit.cli.options import (
     DEFAULT_PLUGINS,
     MachineOption,
     OptionsOption,
     PluginsOption,
+    StrictOption,
+    WasmtimeOption,
     assemble_platform,
 )
 from theseus_kit.errors import GuestKilled
@@ -23,9 +26,6 @@ if TYPE_CHECKING:
     from theseus_kit.platform import Platform
     from theseus_kit.plugin import Plugin
     from theseus_kit.postmortem.watch import ExceptionWatch
-
-EXIT_TRAP = 134
-"""What a shell reports of a process killed by SIGABRT, and what ``wasmtime run`` exits with."""
 
 
 def assemble_command(
@@ -50,12 +50,8 @@ def assemble_command(
         Path | None, typer.Option(help="Keep compiled modules here instead of the user's cache.")
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no compiled modules.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse a library that needs a missing symbol.")
-    ] = False,
-    wasmtime: Annotated[
-        Path | None, typer.Option(help="Directory of another wasmtime package to boot.")
-    ] = None,
+    strict: StrictOption = False,
+    wasmtime: WasmtimeOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not show the assembly.")] = False,
     backtrace: Annotated[
         Literal["wasm", "full"],

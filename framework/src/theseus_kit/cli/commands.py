@@ -12,6 +12,12 @@ from importlib import import_module
 
 import typer
 
+from theseus_kit.cli.exit_status import (
+    EXIT_INTERRUPTED,
+    EXIT_SOFTWARE,
+    EXIT_TRAP,
+    EXIT_USAGE,
+)
 from theseus_kit.errors import GuestError, GuestKilled, PluginError, TheseusKitError, UsageError
 
 _COMMANDS = {
@@ -28,10 +34,6 @@ _SETTINGS = {
     "assemble": {"allow_interspersed_args": False},
     "python": {"allow_interspersed_args": False, "ignore_unknown_options": True},
 }
-EXIT_USAGE = 2
-EXIT_SOFTWARE = 70  # EX_SOFTWARE of sysexits(3)
-EXIT_INTERRUPTED = 130
-EXIT_TRAP = 134
 
 
 def run() -> int:

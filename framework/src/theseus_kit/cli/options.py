@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,12 @@ OptionsOption = Annotated[
     typer.Option(
         "--option", metavar="OWNER.NAME=VALUE", help="An option of a plugin or of the machine."
     ),
+]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Refuse a library that needs a missing symbol.")
+]
+WasmtimeOption = Annotated[
+    Path | None, typer.Option(help="Directory of another wasmtime package to boot.")
 ]
 DEFAULT_PLUGINS = ",".join(BUNDLED)
 

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from theseus_kit.cli.exit_status import EXIT_INTERRUPTED
 from theseus_kit.cli.options import (
     DEFAULT_PLUGINS,
     MachineOption,
     OptionsOption,
     PluginsOption,
+    StrictOption,
+    WasmtimeOption,
     assemble_platform,
 )
 from theseus_kit.errors import GuestError, UsageError
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
 
 EXIT_UNCAUGHT = 1
 """What Python exits with after an error that the program did not catch."""
-EXIT_INTERRUPTED = 130
 
 _RUNPY = "<frozen runpy>"
 """The code's file name of the standard module that runs the program."""
@@ -55,12 +57,8 @@ def python_command(
             help="Show the runtime this host directory instead of all the host's files.",
         ),
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse a library that needs a missing symbol.")
-    ] = False,
-    wasmtime: Annotated[
-        Path | None, typer.Option(help="Directory of another wasmtime package to boot.")
-    ] = None,
+    strict: StrictOption = False,
+    wasmtime: WasmtimeOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the assembly.")] = False,
 ) -> int:
     """Run a Python program in which ``import wasmtime`` means the assembled runtime.

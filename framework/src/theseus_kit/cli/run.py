@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from theseus_kit.assembly.catalogue import closest
+from theseus_kit.cli.exit_status import EXIT_TRAP
 from theseus_kit.cli.wasm_values import format_result, parse_arguments
 from theseus_kit.errors import ModuleError
 from theseus_kit.values.paths import Mount
@@ -14,7 +15,6 @@ from theseus_kit.values.paths import Mount
 if TYPE_CHECKING:
     from theseus_kit.platform import Platform
 
-EXIT_TRAP = 134
 MODULE_MOUNT = "/module"
 CACHE_MOUNT = "/cache"
 
