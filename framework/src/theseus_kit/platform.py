@@ -18,8 +18,7 @@ from theseus_kit.plugin import Plugin, Services
 from theseus_kit.task import Tasks
 
 if TYPE_CHECKING:
-    from pluggy import PluginManager
-
+    from theseus_kit.assembly.manager import PlatformPluginManager
     from theseus_kit.assembly.report import AssemblyReport
     from theseus_kit.image import Needs
     from theseus_kit.machine.protocol import Machine
@@ -37,9 +36,11 @@ class Platform:
     stood, whatever they held.
     """
 
-    def __init__(self, machine: Machine, manager: PluginManager, report: AssemblyReport) -> None:
+    def __init__(
+        self, machine: Machine, manager: PlatformPluginManager, report: AssemblyReport
+    ) -> None:
         self.machine = machine
-        self.hooks = hooks = manager.hook
+        self.hooks = hooks = manager.hooks
         self.report = report
         self._manager = manager
         self.tasks = Tasks(machine)
@@ -63,10 +64,10 @@ class Platform:
         """Gather what the plugins offer and make the main task. Called once, by assembly."""
         dispatch = ExceptionDispatch(self.machine, self.hooks, self.tasks)
         self.machine.set_handlers(dispatch, self.system_calls)
-        for name, offered in _offers(self.hooks.c_symbols):
+        for name, offered in _offers(self._manager.hook.c_symbols):
             for symbol in offered:
                 self.namespace.provide(name, symbol)
-        for name, offered in _offers(self.hooks.system_calls):
+        for name, offered in _offers(self._manager.hook.system_calls):
             for system_call in offered:
                 self.system_calls.provide(name, system_call)
         self.tasks.start_main(self.hooks)

@@ -1,0 +1,116 @@
+"""Hooks called straight: all that pluggy promises holds where pluggy is not in between."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from theseus_kit.assembly.manager import PlatformPluginManager
+from theseus_kit.errors import InvalidParameterError, PluginError
+from theseus_kit.hookspecs import hookimpl
+
+
+class Answers:
+    """Answers two questions."""
+
+    @hookimpl
+    def tls_static_offset(self, module: int) -> int:
+        if module == 0:
+            raise InvalidParameterError("no module 0")
+        return 100 // (module - 7)
+
+    @hookimpl
+    def tls_key_get(self, key: int) -> int:
+        """Ask for fewer arguments than there are."""
+        return key + 1
+
+
+class Doubles:
+    """Stands around a question."""
+
+    @hookimpl(wrapper=True)
+    def tls_static_offset(self, module: int) -> Generator[None, int, int]:
+        return 2 * (yield)
+
+
+@pytest.fixture
+def manager() -> PlatformPluginManager:
+    manager = PlatformPluginManager()
+    manager.register(Answers(), name="answers")
+    return manager
+
+
+def test_a_hook_with_one_implementation_answers_without_pluggy_in_between(
+    manager: PlatformPluginManager,
+) -> None:
+    assert manager.hooks.tls_static_offset(module=17) == 10
+    assert not hasattr(manager.hooks.tls_static_offset, "get_hookimpls")
+
+
+def test_a_hook_takes_its_arguments_by_name_alone_and_all_of_them(
+    manager: PlatformPluginManager,
+) -> None:
+    with pytest.raises(TypeError, match="positional"):
+        manager.hooks.tls_static_offset(17)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="module"):
+        manager.hooks.tls_static_offset()
+
+
+def test_an_error_of_the_plugin_s_own_code_names_plugin_hook_and_values(
+    manager: PlatformPluginManager,
+) -> None:
+    with pytest.raises(PluginError, match=r"answers.*tls_static_offset.*module=7.*Zero") as raised:
+        manager.hooks.tls_static_offset(module=7)
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+def test_an_error_of_the_contract_passes_as_it_is(manager: PlatformPluginManager) -> None:
+    with pytest.raises(InvalidParameterError, match="no module 0"):
+        manager.hooks.tls_static_offset(module=0)
+
+
+def test_a_wrapper_that_comes_after_the_first_call_is_called(
+    manager: PlatformPluginManager,
+) -> None:
+    assert manager.hooks.tls_static_offset(module=17) == 10
+    manager.register(Doubles(), name="doubles")
+    assert manager.hooks.tls_static_offset(module=17) == 20
+    with pytest.raises(PluginError, match=r"answers.*module=7"):
+        manager.hooks.tls_static_offset(module=7)
+
+
+def test_plugins_that_leave_are_called_no_more(manager: PlatformPluginManager) -> None:
+    manager.register(Doubles(), name="doubles")
+    assert manager.hooks.tls_static_offset(module=17) == 20
+    manager.unregister(name="doubles")
+    assert manager.hooks.tls_static_offset(module=17) == 10
+    manager.unregister(name="answers")
+    assert manager.hooks.tls_static_offset(module=17) is None
+
+
+def test_whoever_watches_sees_every_call_until_the_watch_ends(
+    manager: PlatformPluginManager,
+) -> None:
+    seen: list[Any] = []
+    assert manager.hooks.tls_static_offset(module=17) == 10
+    stop = manager.add_hookcall_monitoring(
+        lambda name, implementations, arguments: seen.append((name, dict(arguments))),
+        lambda outcome, name, implementations, arguments: seen.append(outcome.get_result()),
+    )
+    assert manager.hooks.tls_static_offset(module=17) == 10
+    stop()
+    assert manager.hooks.tls_static_offset(module=17) == 10
+    assert seen == [("tls_static_offset", {"module": 17}), 10]
+
+
+def test_an_implementation_may_ask_for_fewer_arguments_than_there_are(
+    manager: PlatformPluginManager,
+) -> None:
+    assert manager.hooks.tls_key_get(task=None, key=41) == 42
+
+
+def test_a_hook_that_does_not_exist_is_no_attribute(manager: PlatformPluginManager) -> None:
+    with pytest.raises(AttributeError):
+        manager.hooks.memory_mpa  # noqa: B018
