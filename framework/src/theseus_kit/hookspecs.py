@@ -365,14 +365,19 @@ class CLibrary:
 class Open:
     """Hooks that any number of plugins may implement; the assembly's order is theirs."""
 
-    @hookspec
-    def c_symbols(self) -> Iterable[CFunction | CObject]:
-        """Offer C functions and variables to images; of equal names the first plugin's counts."""
+    @hookspec(firstresult=True)
+    def c_symbols(self, plugin: str) -> Iterable[CFunction | CObject]:
+        """Offer C functions and variables to images; of equal names the first plugin's counts.
+
+        Each plugin is asked in turn, ``plugin`` being its name. A wrapper is called around each
+        answer and returns what images get: to watch or alter a function it replaces the ``body``,
+        and ``machine_code`` by None.
+        """
         raise NotImplementedError
 
-    @hookspec
-    def system_calls(self) -> Iterable[SystemCall]:
-        """Offer Linux system calls; of equal numbers the first plugin's counts."""
+    @hookspec(firstresult=True)
+    def system_calls(self, plugin: str) -> Iterable[SystemCall]:
+        """Offer Linux system calls, as c_symbols; of equal numbers the first plugin's counts."""
         raise NotImplementedError
 
     @hookspec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -53,7 +53,9 @@ class Platform:
         self.namespace = Namespace(
             machine=machine, hooks=hooks, tasks=self.tasks, export_function=self._c_calls.export
         )
-        self.services = Services(machine, hooks, self.tasks, self.namespace)
+        self.services = Services(
+            machine, hooks, self.tasks, self.namespace, is_wrapped=manager.is_wrapped
+        )
         self.system_calls = SystemCalls(
             lambda killed: tell_of_kill(machine, hooks, self.tasks, killed)
         )
@@ -64,10 +66,10 @@ class Platform:
         """Gather what the plugins offer and make the main task. Called once, by assembly."""
         dispatch = ExceptionDispatch(self.machine, self.hooks, self.tasks)
         self.machine.set_handlers(dispatch, self.system_calls)
-        for name, offered in _offers(self._manager.hook.c_symbols):
+        for name, offered in _offers(self._manager, "c_symbols"):
             for symbol in offered:
                 self.namespace.provide(name, symbol)
-        for name, offered in _offers(self._manager.hook.system_calls):
+        for name, offered in _offers(self._manager, "system_calls"):
             for system_call in offered:
                 self.system_calls.provide(name, system_call)
         self.tasks.start_main(self.hooks)
@@ -197,11 +199,17 @@ class Platform:
         return f"<Platform {self.report.machine} of {plugins}>"
 
 
-def _offers(hook: Any) -> list[tuple[str, Any]]:
-    """Call an open hook plugin by plugin, in the assembly's order, keeping who said what."""
-    implementations = [
+def _offers(manager: PlatformPluginManager, name: str) -> Iterator[tuple[str, Iterable[Any]]]:
+    """Ask each plugin for its offer by a hook call of its own, in the assembly's order.
+
+    So it is known who offers what, and wrappers are called around every offer.
+    """
+    offering = [
         implementation
-        for implementation in hook.get_hookimpls()
+        for implementation in reversed(getattr(manager.hook, name).get_hookimpls())
         if not (implementation.wrapper or implementation.hookwrapper)
     ]
-    return [(impl.plugin_name, impl.function()) for impl in reversed(implementations)]
+    for asked in offering:
+        others = [other.plugin for other in offering if other is not asked]
+        plugin = asked.plugin_name
+        yield plugin, manager.subset_hook_caller(name, others)(plugin=plugin) or ()

@@ -32,6 +32,8 @@ from theseus_kit.machine.protocol import Ability
 from theseus_kit.options import option as option
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pluggy import HookRelay
 
     from theseus_kit.image import Namespace
@@ -69,6 +71,14 @@ class Services(NamedTuple):
     hooks: HookRelay
     tasks: Tasks
     namespace: Namespace
+    is_wrapped: Callable[[str], bool] = lambda hook: False
+    """Whether any plugin wraps a hook: ``services.is_wrapped("memory_protect")``.
+
+    What answers in a hook's place without asking it, as machine code for a system call may, asks
+    this first, from the first ``task_started`` on, and does not answer where it is true: the
+    wrapper has to see every call, and may refuse it. For the C function or the system call itself
+    nothing need be asked: whoever wraps it takes its ``machine_code`` away.
+    """
 
 
 class Plugin:
