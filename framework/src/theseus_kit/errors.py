@@ -11,6 +11,7 @@ TheseusKitError
     ├── GuestKilled       by an exception nobody handled, or at its own wish
     ├── GuestUnwinding    its exception passes through Python to a handler further out
     ├── GuestInterrupted  by somebody outside
+    ├── LimitReachedError its fuel or its time was used up
     └── MissingSymbolError it called a function that no plugin provides
 """
 
@@ -159,6 +160,14 @@ class GuestUnwinding(GuestError):
 
 class GuestInterrupted(GuestError):
     """``interrupt()`` was called while guest code ran."""
+
+
+class LimitReachedError(GuestError):
+    """A program went as far as it was allowed to. ``limit`` is a field's name of ``Limits``."""
+
+    def __init__(self, limit: str, message: str) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class MissingSymbolError(GuestError):

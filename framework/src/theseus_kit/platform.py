@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from theseus_kit.runtime import Runtime
     from theseus_kit.values.exceptions import ExceptionContext, KillReason
     from theseus_kit.values.linkage import CFunction
+    from theseus_kit.values.programs import Limits, Surroundings
     from theseus_kit.values.symbols import BacktraceEntry
 
 
@@ -112,6 +113,19 @@ class Platform:
     def prepare(self, store: Any, function: Any) -> Callable[..., Any]:
         """Return a callable that takes and returns plain numbers; see :meth:`Runtime.prepare`."""
         return self.boot().prepare(store, function)
+
+    def run_program(
+        self,
+        path: str,
+        surroundings: Surroundings | None = None,
+        limits: Limits | None = None,
+    ) -> int:
+        """Run the WASI command in a file of the namespace to its end; return its exit status.
+
+        See :class:`~theseus_kit.runtime.program.Program`, which :meth:`Runtime.program` makes with
+        more to choose from.
+        """
+        return self.boot().program(path, surroundings, limits).run()
 
     def needs(self, image: str | Path | None = None) -> Needs:
         """List what an image file asks of the platform, and who answers.

@@ -42,6 +42,56 @@ def assemble_command(
     invoke: Annotated[
         str | None, typer.Option(help="Call this exported function with the arguments.")
     ] = None,
+    directories: Annotated[
+        list[str] | None,
+        typer.Option("--dir", metavar="HOST[::GUEST]", help="Give the program a directory."),
+    ] = None,
+    read_only_directories: Annotated[
+        list[str] | None,
+        typer.Option("--dir-ro", metavar="HOST[::GUEST]", help="Give it one it cannot change."),
+    ] = None,
+    memory_directories: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--memfs",
+            metavar="GUEST[=LIMIT]",
+            help="Give it an empty one in memory, of 64MiB or the limit.",
+        ),
+    ] = None,
+    environment: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env",
+            metavar="NAME[=VALUE]",
+            help="Set an environment variable of the program's, or pass the host's on.",
+        ),
+    ] = None,
+    argv0: Annotated[
+        str | None, typer.Option(help="What the program is called, instead of its file's name.")
+    ] = None,
+    fuel: Annotated[
+        int | None, typer.Option(min=0, help="End the program after so many units of fuel.")
+    ] = None,
+    epoch_timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="End it by a trap after so long, at a loop or a function."
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="End it after so long, wherever it is."),
+    ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(metavar="BYTES", help="Let each of its memories grow so far: 64MiB."),
+    ] = None,
+    config: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=VALUE]", help="A property of Wasmtime's Config: shared_memory=true."
+        ),
+    ] = None,
     compile_on: Annotated[
         Literal["host", "guest"],
         typer.Option("--compile", help="Compile on the host's CPU, cached, or inside the machine."),
@@ -75,12 +125,27 @@ def assemble_command(
     Options come before the module; everything after it belongs to it. Without a module the
     assembly is checked against what the Wasmtime library needs.
     """
+    run = None
+    if module:
+        from theseus_kit.cli.request import make_run
+
+        run = make_run(
+            module,
+            invoke=invoke,
+            argv0=argv0,
+            environment=environment or [],
+            directories=(directories or [], read_only_directories or [], memory_directories or []),
+            limits=(fuel, epoch_timeout, timeout, max_memory),
+            config=config or [],
+            compile_on=compile_on,
+            cache=None if no_cache else cache or _default_cache(),
+        )
     watched = bool(module) and (backtrace == "full" or json or core is not None)
     watchers = _watchers() if watched else []
     with assemble_platform(plugins, machine, option, watchers=watchers) as platform:
         if not quiet:
             print(platform.report, file=sys.stderr)
-        if not module:
+        if run is None:
             return _report(platform, wasmtime, json)
         if core is not None:
             _watch_of(platform).write_cores(platform, core)
@@ -95,11 +160,7 @@ def assemble_command(
         try:
             return run_module(
                 platform,
-                module[0],
-                module[1:],
-                invoke=invoke,
-                compile_on=compile_on,
-                cache=None if no_cache else cache or _default_cache(),
+                run,
                 strict=strict,
                 wasmtime=wasmtime,
                 report=lambda error: reporter().error(error),

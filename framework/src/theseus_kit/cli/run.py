@@ -1,108 +1,140 @@
-"""Running a module: mount it, load it, call it, print what it returns."""
+"""Running a module or program: mount what it is given, load it, run it, print what it returns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from theseus_kit.assembly.catalogue import closest
-from theseus_kit.cli.exit_status import EXIT_TRAP
+from theseus_kit.cli.exit_status import EXIT_FAILURE, EXIT_TRAP, LIMITS
 from theseus_kit.cli.wasm_values import format_result, parse_arguments
-from theseus_kit.errors import ModuleError
+from theseus_kit.errors import LimitReachedError, ModuleError
 from theseus_kit.values.paths import Mount
+from theseus_kit.values.programs import Limits, Surroundings
 
 if TYPE_CHECKING:
+    from theseus_kit.cli.directories import Directory
     from theseus_kit.platform import Platform
+    from theseus_kit.runtime.program import Program
 
 MODULE_MOUNT = "/module"
 CACHE_MOUNT = "/cache"
 
 
-def run_module(
-    platform: Platform,
-    module: str,
-    arguments: Sequence[str],
-    *,
-    invoke: str | None,
-    compile_on: Literal["host", "guest"],
-    cache: Path | None,
-    strict: bool,
-    wasmtime: Path | None,
-    report: Callable[[Exception], None],
-) -> int:
-    """Run a module's export (``invoke``) or its ``_start``; return the exit status.
+class Run(NamedTuple):
+    """What the command line asks to be run, and how."""
 
-    ``report`` is told of the Trap or WasmtimeError that ends the call. A killed guest's error is
-    the caller's.
-
-    Nothing of the host is visible to the guest but the module and the cache of compiled modules.
-    Raises ModuleError for a module, export or argument that cannot be run as asked.
-    """
-    path = _mount(platform, module, cache)
-    runtime = platform.boot(wasmtime, strict=strict)
-    api = runtime.wasmtime
-    loaded = runtime.load_module(
-        path,
-        compile_on=compile_on,
-        cache=None if cache is None else CACHE_MOUNT,
-        display_name=module,
-    )
-    store = api.Store(runtime.engine)
-    try:
-        instance = _instantiate(api, store, loaded, module)
-        function, name = _function(api, store, instance, loaded, module, invoke)
-        type_ = function.type(store)
-        values = parse_arguments(name, [str(t) for t in type_.params], arguments)
-        results = function(store, *values)
-    except (api.Trap, api.WasmtimeError) as error:
-        # Only a trap has frames; another error of a call is the user's to read all the same.
-        report(error)
-        return EXIT_TRAP
-    _print_results([str(t) for t in type_.results], results)
-    return 0
+    module: str
+    arguments: Sequence[str]
+    invoke: str | None = None
+    name: str | None = None
+    environment: Mapping[str, str] = {}
+    directories: Sequence[Directory] = ()
+    limits: Limits = Limits()
+    settings: Mapping[str, bool | int | str] = {}
+    compile_on: Literal["host", "guest"] = "host"
+    cache: Path | None = None
 
 
-def _mount(platform: Platform, module: str, cache: Path | None) -> str:
-    """Make the module, and the cache if there is one, visible; return the module's path there."""
+def check_module(module: str) -> None:
+    """Raise ModuleError unless a module's path names a file; asked before anything is started."""
     source = Path(module)
     if not source.exists():
         raise ModuleError(f"{module}: no such file")
     if source.is_dir():
         raise ModuleError(f"{module} is a directory: name a .wat, .wasm or .cwasm file")
+
+
+def run_module(
+    platform: Platform,
+    run: Run,
+    *,
+    strict: bool,
+    wasmtime: Path | None,
+    report: Callable[[Exception], None],
+) -> int:
+    """Run a module's export (``run.invoke``) or the program it is; return the exit status.
+
+    ``report`` is told of the Trap or WasmtimeError that ends the call. A killed guest's error is
+    the caller's.
+
+    Nothing of the host is visible to the guest but the module, the cache of compiled modules and
+    the directories it is given. Raises ModuleError for a module, export or argument that cannot
+    be run as asked.
+    """
+    path = _mount(platform, run)
+    runtime = platform.boot(wasmtime, strict=strict)
+    api = runtime.wasmtime
+    arguments = run.arguments if run.invoke is None else ()
+    try:
+        program = runtime.program(
+            path,
+            Surroundings(
+                arguments,
+                run.name,
+                run.environment,
+                [directory.preopen for directory in run.directories],
+            ),
+            run.limits,
+            settings=run.settings,
+            compile_on=run.compile_on,
+            cache=None if run.cache is None else CACHE_MOUNT,
+            display_name=run.module,
+        )
+        if run.invoke is None:
+            return _run_command(program)
+        _invoke(program, run.invoke, run.arguments)
+    except api.ExitTrap as exit_:
+        return int(exit_.code)
+    except LimitReachedError as error:
+        print(f"theseus-kit: {error}", file=sys.stderr)
+        return LIMITS[error.limit]
+    except api.Trap as error:
+        report(error)
+        return EXIT_TRAP
+    except api.WasmtimeError as error:
+        # Only a trap has frames; another error of a call is the user's to read all the same.
+        report(error)
+        return EXIT_FAILURE
+    return 0
+
+
+def _mount(platform: Platform, run: Run) -> str:
+    """Make all that is to be seen visible; return the module's path there."""
+    source = Path(run.module)
     target = f"{MODULE_MOUNT}/{source.name}"
     platform.hooks.path_mount(mount=Mount(source.absolute(), target))
-    if cache is not None:
+    for directory in run.directories:
+        platform.hooks.path_mount(mount=directory.mount)
+    if run.cache is not None:
         try:
-            cache.mkdir(parents=True, exist_ok=True)
+            run.cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ModuleError(
-                f"cannot keep compiled modules in {cache}: {error.strerror}: "
+                f"cannot keep compiled modules in {run.cache}: {error.strerror}: "
                 "name another directory with --cache, or use --no-cache"
             ) from error
-        platform.hooks.path_mount(mount=Mount(cache.absolute(), CACHE_MOUNT, writable=True))
+        platform.hooks.path_mount(mount=Mount(run.cache.absolute(), CACHE_MOUNT, writable=True))
     return target
 
 
-def _instantiate(api: Any, store: Any, loaded: Any, module: str) -> Any:
-    if loaded.imports:
-        wanted = ", ".join(f"{i.module}.{i.name}" for i in loaded.imports)
-        raise ModuleError(f"{module} imports {wanted}, which the command line does not offer")
-    return api.Instance(store, loaded, [])
+def _run_command(program: Program) -> int:
+    functions = program.functions()
+    if not functions.keys() & {"_start", "", "_initialize"}:
+        offered = f": name one with --invoke{closest('', functions)}" if functions else ""
+        raise ModuleError(f"{program.name} exports no _start{offered}")
+    return program.run()
 
 
-def _function(
-    api: Any, store: Any, instance: Any, loaded: Any, module: str, invoke: str | None
-) -> tuple[Any, str]:
-    exports = instance.exports(store)
-    functions = [e.name for e in loaded.exports if isinstance(e.type, api.FuncType)]
-    name = invoke if invoke is not None else "_start"
+def _invoke(program: Program, name: str, arguments: Sequence[str]) -> None:
+    functions = program.functions()
     if name not in functions:
-        if invoke is None:
-            offered = f": name one with --invoke{closest('', functions)}" if functions else ""
-            raise ModuleError(f"{module} exports no _start{offered}")
-        raise ModuleError(f"{module} exports no function {name!r}{closest(name, functions)}")
-    return exports[name], name
+        raise ModuleError(f"{program.name} exports no function {name!r}{closest(name, functions)}")
+    type_ = functions[name]
+    values = parse_arguments(name, [str(kind) for kind in type_.params], arguments)
+    _print_results([str(kind) for kind in type_.results], program.call(name, *values))
 
 
 def _print_results(types: Sequence[str], results: Any) -> None:

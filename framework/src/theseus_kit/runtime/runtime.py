@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from theseus_kit.platform import Platform
+    from theseus_kit.runtime.program import Program
+    from theseus_kit.values.programs import Limits, Surroundings
 
 
 class Runtime:
@@ -36,6 +38,7 @@ class Runtime:
         self, platform: Platform, wasmtime: str | Path | None = None, *, strict: bool = False
     ) -> None:
         """Load the library of a wheel, the installed one by default. Raises ImageError."""
+        self._platform = platform
         self.wheel = find_wheel(wasmtime)
         """Where the library and its bindings come from."""
         self.image = platform.load(self.wheel.library, strict=strict)
@@ -129,6 +132,41 @@ class Runtime:
     ) -> Any:
         """Return the ``Module`` of WebAssembly text, for :meth:`engine_with`; as load_module."""
         return self._load(text.encode(), settings, compile_on, None, display_name)
+
+    def program(
+        self,
+        path: str,
+        surroundings: Surroundings | None = None,
+        limits: Limits | None = None,
+        *,
+        settings: Settings | None = None,
+        compile_on: CompileOn = "host",
+        cache: str | None = None,
+        display_name: str | None = None,
+    ) -> Program:
+        """Return the program in a file of the platform's namespace, ready to run.
+
+        The rest is as :meth:`load_module` has it; ``limits`` add settings of their own. Raises
+        ModuleError and UsageError, one line each.
+        """
+        from theseus_kit.runtime.limits import engine_settings
+        from theseus_kit.runtime.program import Program
+        from theseus_kit.values.programs import Limits, Surroundings
+
+        limits = limits or Limits()
+        chosen = {**(settings or {}), **engine_settings(limits)}
+        module = self.load_module(
+            path, settings=chosen, compile_on=compile_on, cache=cache, display_name=display_name
+        )
+        return Program(
+            self._platform,
+            self,
+            self.engine_with(chosen),
+            module,
+            display_name or path,
+            surroundings or Surroundings(),
+            limits,
+        )
 
     def _load(
         self,
