@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from pluggy import HookRelay
 
+    from theseus_kit.capabilities import Capability
     from theseus_kit.image import Namespace
     from theseus_kit.machine.protocol import Machine
     from theseus_kit.task import Tasks
@@ -58,6 +59,8 @@ class PluginDescription(NamedTuple):
     """What it cannot do without: see :class:`Ability`."""
     options: type[Any] = NoOptions
     """A frozen dataclass whose fields are made by :func:`option`."""
+    lacks: frozenset[Capability] = frozenset()
+    """What of its groups' contract it does without: see :class:`Capability`."""
 
 
 class Services(NamedTuple):
