@@ -23,6 +23,7 @@ from theseus_kit.errors import GuestError, GuestKilled, PluginError, TheseusKitE
 _COMMANDS = {
     "assemble": ("theseus_kit.cli.assemble", "assemble_command"),
     "check": ("theseus_kit.cli.check", "check_command"),
+    "matrix": ("theseus_kit.cli.matrix", "matrix_command"),
     "needs": ("theseus_kit.cli.needs", "needs_command"),
     "plugins": ("theseus_kit.cli.plugins", "plugins_command"),
     "python": ("theseus_kit.cli.python", "python_command"),
