@@ -26,7 +26,7 @@ from theseus_kit.errors import (
     OutOfMemoryError,
     PlatformError,
 )
-from theseus_kit.values.exceptions import VECTOR_DEBUG, ExceptionCategory
+from theseus_kit.values.exceptions import VECTOR_DEBUG, ExceptionCategory, category_of_vector
 from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function, system_call
 from theseus_kit_tlibc.signal_frame import (
     RED_ZONE,
@@ -49,6 +49,17 @@ from theseus_kit_tlibc.signal_frame import (
     finish_leaving,
     leave_handler,
 )
+from theseus_kit_tlibc.signal_tasks import (
+    CELLS_SIZE,
+    NO_STACK,
+    SIGKILL,
+    SIGSTOP,
+    SS_AUTODISARM,
+    SS_DISABLE,
+    SS_ONSTACK,
+    UNBLOCKABLE,
+    TaskSignals,
+)
 from theseus_kit_tlibc.signal_unwind import place_return_stub
 from theseus_kit_tlibc.signal_vectors import find_vector_state
 
@@ -58,15 +69,13 @@ if TYPE_CHECKING:
     from theseus_kit_tlibc.library import Library
 
 SIG_DFL, SIG_IGN = 0, 1
-SIGKILL, SIGSTOP, SIGNALS = 9, 19, 64
+SIGNALS = 64
 SA_SIGINFO, SA_ONSTACK, SA_NODEFER, SA_RESETHAND = 4, 0x08000000, 0x40000000, 0x80000000
 SA_RESTART = 0x10000000
-SS_ONSTACK, SS_DISABLE, SS_AUTODISARM = 1, 2, 1 << 31
 MINSIGSTKSZ = 2048
 _INTERNAL = (32, 33)
 """What glibc keeps to itself, SIGCANCEL and SIGSETXID: no signals to a program."""
 ALL_SIGNALS = (1 << SIGNALS) - 1 & ~(3 << 31)
-UNBLOCKABLE = 1 << (SIGKILL - 1) | 1 << (SIGSTOP - 1)
 
 # struct sigaction of glibc: handler, mask (1024 bits, of which 64 count), flags, restorer …
 _C_ACTION = Struct("<QQ120xi4xQ")
@@ -93,26 +102,6 @@ class Action(NamedTuple):
 
 
 _DEFAULT = Action(SIG_DFL, 0, 0, 0)
-_NO_STACK = AlternateStack(0, 0, SS_DISABLE)
-
-
-class TaskSignals:
-    """What each task has of its own."""
-
-    def __init__(self) -> None:
-        self.mask = 0
-        self.stack = _NO_STACK
-        self.pending: dict[int, Cause] = {}
-        """Signals that were sent while they were blocked, by number."""
-
-    def uses_stack(self, stack_pointer: int) -> bool:
-        """Whether a stack pointer is on the alternate stack (__on_sig_stack of Linux).
-
-        One that disarms itself is never in use.
-        """
-        stack = self.stack
-        armed = not stack.flags & SS_AUTODISARM
-        return armed and stack.address < stack_pointer <= stack.address + stack.size
 
 
 class Signal(Header):
@@ -120,6 +109,8 @@ class Signal(Header):
 
     def __init__(self, library: Library) -> None:
         super().__init__(library)
+        self._hooks = library.hooks
+        self._all_tasks = library.services.tasks
         self._actions: dict[int, Action] = {}
         self._tasks: dict[Task, TaskSignals] = {}
         self._handlers_stay = False
@@ -127,12 +118,16 @@ class Signal(Header):
 
     def task_started(self, task: Task) -> None:
         """Give a new task the process's handlers."""
-        self._tasks[task] = TaskSignals()
+        library = self.library
+        cells = library.heap.allocate(CELLS_SIZE)
+        self._tasks[task] = TaskSignals(cells, library.memory.view)
         for signum in self._actions:
             self._register(task, signum)
 
     def task_ended(self, task: Task) -> None:
-        self._tasks.pop(task, None)
+        signals = self._tasks.pop(task, None)
+        if signals is not None:
+            self.library.heap.free(signals.cells)
 
     @c_function(
         "int sigaction(int signum, const struct sigaction *act, struct sigaction *oldact)",
@@ -201,7 +196,7 @@ class Signal(Header):
             if flags & ~SS_AUTODISARM not in (0, SS_ONSTACK, SS_DISABLE):
                 raise InvalidParameterError(f"sigaltstack flags {flags:#x}")
             if flags & SS_DISABLE:
-                signals.stack = _NO_STACK
+                signals.stack = NO_STACK
             elif size < MINSIGSTKSZ:
                 raise OutOfMemoryError(f"an alternate stack of {size} bytes")
             else:
@@ -270,10 +265,11 @@ class Signal(Header):
         cause = cause_of(context)
         if cause is None:
             return False
-        category = context.category
-        task = self.library.task
-        if category is not None and not self._handlers_stay:
-            self._register_again(task, category)
+        task = self._all_tasks.current
+        if not self._handlers_stay:
+            category = category_of_vector(context.vector)
+            if category is not None:
+                self._register_again(task, category)
         registers = context.registers
         if context.vector == VECTOR_DEBUG and registers.rip == self._stubs.last:
             finish_leaving(self.library.memory, registers)
@@ -281,11 +277,11 @@ class Signal(Header):
         signals = self._tasks[task]
         if signals.mask >> (cause.signal - 1) & 1:
             return False  # a blocked exception cannot wait: Linux kills (force_sig_fault)
-        return self.enter(cause, context, registers.rsp - RED_ZONE)
+        return self.enter(cause, context, registers.rsp - RED_ZONE, signals)
 
     def _register_again(self, task: Task, category: ExceptionCategory) -> None:
         """Fill the slot that a delivery emptied, and find out whether the provider empties it."""
-        hooks = self.library.hooks
+        hooks = self._hooks
         try:
             hooks.exception_register(task=task, category=category, handler=self._deliver)
         except AlreadyRegisteredError:
@@ -293,18 +289,19 @@ class Signal(Header):
             hooks.exception_register(task=task, category=category, handler=handler)
             self._handlers_stay = handler == self._deliver
 
-    def enter(self, cause: Cause, context: ExceptionContext, top: int) -> bool:
+    def enter(
+        self, cause: Cause, context: ExceptionContext, top: int, signals: TaskSignals
+    ) -> bool:
         """Have the current task go on in its handler of a signal, by editing the registers.
 
         The frame ends at ``top``, unless it goes on the alternate stack. False, with nothing
         changed, if no handler is installed or there is no room for the frame.
         """
-        action = self.action(cause.signal)
+        signum = cause.signal
+        action = self._actions.get(signum, _DEFAULT)
         if action.handler in (SIG_DFL, SIG_IGN):
             return False
-        signals = self._signals()
-        stack = signals.stack
-        lowest = 0
+        stack, mask, lowest = signals.stack, signals.mask, 0
         if signals.uses_stack(top):
             lowest = stack.address
         elif action.flags & SA_ONSTACK and stack.size:
@@ -312,17 +309,18 @@ class Signal(Header):
         try:
             enter_handler(
                 self.library.memory,
-                *(top, context, cause, stack, signals.mask, action.handler, self._stubs, lowest),
+                *(top, context, cause, stack, mask, action.handler, self._stubs),
+                *(signals.cells, lowest),
             )
         except MemoryFaultError:
             # Linux answers with a SIGSEGV that nobody can handle.
             return False
         if stack.flags & SS_AUTODISARM:
-            signals.stack = _NO_STACK
+            signals.disarm_stack()
         if action.flags & SA_RESETHAND:
-            self._actions[cause.signal] = action._replace(handler=SIG_DFL)
-        own = 0 if action.flags & SA_NODEFER else 1 << (cause.signal - 1)
-        signals.mask |= action.mask | own
+            self._actions[signum] = action._replace(handler=SIG_DFL)
+        own = 0 if action.flags & SA_NODEFER else 1 << (signum - 1)
+        signals.mask = mask | action.mask | own
         return True
 
     def action(self, signum: int) -> Action:
@@ -355,7 +353,7 @@ class Signal(Header):
         place = place_return_stub(library, code)
         return Stubs(
             library.machine.place_code(entry.code, "signal entry"),
-            *(place, place + len(code) - RETURN_SIZE, vectors),
+            *(place, place + len(code) - RETURN_SIZE, vectors, vectors.blank()),
         )
 
     def _signals(self) -> TaskSignals:

@@ -18,15 +18,16 @@
     │   184  cs gs fs ss (16 bits each), err, trapno, oldmask, cr2
     │   224  fpregs                  │
     │   296  uc_sigmask: 128 bytes   │ (the kernel fills 8)
+    │   968  the task's cells        │ ours, behind the structure's end
     ├────────────────────────────────┤ 16-byte aligned
     │ return address: SIGNAL_RETURN  │ ← rsp at the handler's entry
     └────────────────────────────────┘
     low addresses
 
 The exception resumes at SIGNAL_ENTRY, which saves the vector state and goes on to the handler. The
-handler returns to SIGNAL_RETURN, which has the task's mask restored and loads the registers that
-the handler left in the frame. Nothing of it waits in Python meanwhile: a handler may as well leave
-by longjmp, as Wasmtime's did up to version 35.
+handler returns to SIGNAL_RETURN, which restores the task's mask (``signal_tasks.py``) and loads the
+registers that the handler left in the frame. Nothing of it waits in Python meanwhile: a handler may
+as well leave by longjmp, as Wasmtime's did up to version 35.
 
 Sources: arch/x86/include/uapi/asm/{ucontext,sigcontext}.h, include/uapi/asm-generic/siginfo.h,
 arch/x86/kernel/signal_64.c of Linux 6; glibc's sys/ucontext.h for the names.
@@ -66,10 +67,21 @@ FLAGS_OFFSET = 176
 SIGMASK_OFFSET = 296
 
 _RESTORE_MASK = """
-    4889e7                  mov rdi, rsp
+    488b8424c8030000        mov rax, qword ptr [rsp + 0x3c8]            ; the task's cells
+    4883780800              cmp qword ptr [rax + 8], 0
+    752f                    jne 0x3e
+    488b8c2428010000        mov rcx, qword ptr [rsp + 0x128]            ; uc_sigmask
+    4881e1fffefbff          and rcx, 0xfffffffffffbfeff                 ; UNBLOCKABLE
+    488908                  mov qword ptr [rax], rcx
+    8b8c24b0000000          mov ecx, dword ptr [rsp + 0xb0]             ; eflags
+    81e1d50d0500            and ecx, 0x50dd5                            ; _EDITABLE_FLAGS
+    81c902020000            or ecx, 0x202                               ; _FIXED_FLAGS
+    48898c24b0000000        mov qword ptr [rsp + 0xb0], rcx
+    eb0f                    jmp 0x4d
+    4889e7                  mov rdi, rsp                                ; 0x3e: Python sees to it
     48b8cccccccccccccccc    movabs rax, 0xcccccccccccccccc              ; __restore_signal_mask
     ffd0                    call rax
-    488b8c24e0000000        mov rcx, qword ptr [rsp + 0xe0]             ; fpregs
+    488b8c24e0000000        mov rcx, qword ptr [rsp + 0xe0]             ; 0x4d: fpregs
     4885c9                  test rcx, rcx
 """
 _LOAD_REGISTERS = """
@@ -129,7 +141,7 @@ SIGNAL_ENTRY_XSAVE = Listing(
 SIGNAL_RETURN = Listing(
     _RESTORE_MASK
     + """
-    7404                    je 0x20
+    7404                    je 0x5e
     480fae09                fxrstor64 ptr [rcx]
     """
     + _LOAD_REGISTERS
@@ -137,7 +149,7 @@ SIGNAL_RETURN = Listing(
 SIGNAL_RETURN_XSAVE = Listing(
     _RESTORE_MASK
     + """
-    740b                    je 0x27
+    740b                    je 0x65
     b8e7000000              mov eax, 0xe7
     31d2                    xor edx, edx
     480fae29                xrstor64 ptr [rcx]
@@ -158,6 +170,8 @@ RETURN_SIZE = 3
 
 _USER_CS, _USER_SS = 0x33, 0x2B
 _UC_FP_XSTATE, _UC_SIGCONTEXT_SS, _UC_STRICT_RESTORE_SS = 1, 2, 4
+_FLAGS = _UC_SIGCONTEXT_SS | _UC_STRICT_RESTORE_SS
+_FLAGS_XSAVE = _FLAGS | _UC_FP_XSTATE
 _EDITABLE_FLAGS = 0x50DD5
 """What a handler may change of rflags: AC OF DF TF SF ZF AF PF CF RF (FIX_EFLAGS)."""
 _FIXED_FLAGS = 0x202
@@ -165,10 +179,9 @@ _FIXED_FLAGS = 0x202
 _CLEARED_AT_ENTRY = 0x10500
 """DF, TF and RF: a handler starts without them (signal_64.c, handle_signal)."""
 
-_SIGINFO = Struct("<iii4xQ")
 # return address | uc_flags uc_link | uc_stack: sp, flags, size | 18 registers | segments, err,
-# trapno, oldmask, cr2, fpregs | uc_sigmask
-_UCONTEXT = Struct("<QQQQI4xQ18Q4HQQQQQ64xQ")
+# trapno, oldmask, cr2, fpregs | uc_sigmask | the task's cells | siginfo: signo, code, addr
+_FRAME = Struct("<QQQQI4xQ18Q4HQQQQQ64xQ664xQi4xi4xQ104x")
 _REGISTERS = Struct("<18Q")
 _FRAME_ORDER = (
     *("r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rdi", "rsi", "rbp", "rbx"),
@@ -203,6 +216,8 @@ _CAUSES = {
     0x11: Cause(SIGBUS, BUS_ADRALN, False),
     0x13: Cause(SIGFPE, FPE_FLTINV, True),
 }
+_UNMAPPED = Cause(SIGSEGV, SEGV_MAPERR, True)
+_DENIED = Cause(SIGSEGV, SEGV_ACCERR, True)
 
 
 def cause_of(context: ExceptionContext) -> Cause | None:
@@ -211,7 +226,7 @@ def cause_of(context: ExceptionContext) -> Cause | None:
         return _CAUSES.get(context.vector)
     fault = context.page_fault
     denied = fault is not None and fault.present
-    return Cause(SIGSEGV, SEGV_ACCERR if denied else SEGV_MAPERR, True)
+    return _DENIED if denied else _UNMAPPED
 
 
 class Stubs(NamedTuple):
@@ -222,6 +237,8 @@ class Stubs(NamedTuple):
     last: int
     """The last instruction of SIGNAL_RETURN: `ret 0x80`."""
     vectors: VectorState
+    blank: bytes
+    """What stands at fpregs before SIGNAL_ENTRY."""
 
 
 class AlternateStack(NamedTuple):
@@ -241,6 +258,7 @@ def enter_handler(
     mask: int,
     handler: int,
     stubs: Stubs,
+    cells: int,
     lowest: int = 0,
 ) -> None:
     """Write a frame that ends at ``top`` or below it, and have the exception resume in the handler.
@@ -248,44 +266,32 @@ def enter_handler(
     Raises MemoryFaultError where the stack cannot be written, or where the frame would begin
     below ``lowest``; nothing has changed then.
     """
-    vectors = stubs.vectors
-    fpregs = (top - vectors.size) & -_VECTOR_ALIGNMENT
-    ucontext = (fpregs + _RETURN_SIZE - _FRAME_SIZE) & -16
-    siginfo = ucontext + SIGINFO_OFFSET
-    start = ucontext - _RETURN_SIZE
+    vectors, blank = stubs.vectors, stubs.blank
+    fpregs = (top - len(blank)) & -_VECTOR_ALIGNMENT
+    start = fpregs - _FRAME_SIZE
     if start < lowest:
         raise MemoryFaultError(start, "write")
     live = context.registers
     fault = context.page_fault
     rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, *numbered, rip, rflags = _REGISTERS.unpack_from(live)
-    frame = bytearray(fpregs + vectors.size - start)
-    _UCONTEXT.pack_into(
-        frame,
-        0,
-        stubs.leave,
-        _UC_SIGCONTEXT_SS | _UC_STRICT_RESTORE_SS | (_UC_FP_XSTATE if vectors.components else 0),
-        0,
+    accessed = 0 if fault is None else fault.accessed_address
+    address = cause.value
+    if cause.has_address:
+        address = rip if fault is None else accessed
+    frame = _FRAME.pack(
+        *(stubs.leave, _FLAGS_XSAVE if vectors.components else _FLAGS, 0),
         *(stack.address, stack.flags, stack.size),
         *numbered,
         *(rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags | _FIXED_FLAGS),
-        *(_USER_CS, 0, 0, _USER_SS),
-        (fault.error_code if fault is not None else context.error_code) or 0,
-        context.vector,
-        mask,
-        fault.accessed_address if fault is not None else 0,
-        fpregs,
-        mask,
+        *(_USER_CS, 0, 0, _USER_SS, context.error_code or 0, context.vector, mask, accessed),
+        *(fpregs, mask, cells, cause.signal, cause.code, address),
     )
-    address = cause.value
-    if cause.has_address:
-        address = fault.accessed_address if fault is not None else rip
-    _SIGINFO.pack_into(frame, _SIGINFO_OFFSET, cause.signal, 0, cause.code, address)
-    vectors.prepare(frame, fpregs - start)
-    memory.write(start, frame)
+    memory.write(start, frame + blank)
+    ucontext = start + _RETURN_SIZE
     live.rip = stubs.enter
     live.rsp = start
     live.rdi = cause.signal
-    live.rsi = siginfo
+    live.rsi = ucontext + SIGINFO_OFFSET
     live.rdx = ucontext
     live.rax = handler
     live.rflags = rflags & ~_CLEARED_AT_ENTRY

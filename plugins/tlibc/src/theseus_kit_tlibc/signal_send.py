@@ -30,13 +30,14 @@ from theseus_kit.values.exceptions import ExceptionContext, Panicked, Registers
 from theseus_kit.values.linkage import CFunction, CObject, ErrorConvention
 from theseus_kit_tlibc.declare import MINUS_ONE, RESULT, Header, c_function, system_call
 from theseus_kit_tlibc.listing import Listing
-from theseus_kit_tlibc.signal import ALL_SIGNALS, SIG_DFL, SIG_IGN, UNBLOCKABLE, TaskSignals
+from theseus_kit_tlibc.signal import ALL_SIGNALS, SIG_DFL, SIG_IGN
 from theseus_kit_tlibc.signal_frame import (
     RED_ZONE,
     Cause,
     read_registers,
     write_registers,
 )
+from theseus_kit_tlibc.signal_tasks import UNBLOCKABLE, TaskSignals
 from theseus_kit_tlibc.unistd import PROCESS_ID, USER_ID
 
 if TYPE_CHECKING:
@@ -210,18 +211,18 @@ class SignalSending(Header):
 
     @c_function("int sigpending(sigset_t *set)", on_error=MINUS_ONE)
     def sigpending(self, sigset: int) -> int:
-        pending = sum(1 << (signum - 1) for signum in self._signals().pending)
-        self.library.memory.write_u64(sigset, pending)
+        self.library.memory.write_u64(sigset, self._signals().pending_set())
         return 0
 
     @c_function("void __restore_signal_mask(const ucontext_t *context)")
     def restore_signal_mask(self, context: int) -> None:
-        """What a handler that returns goes through: the mask is what its frame says.
+        """What a handler that returns goes through where its task's cells ask for attention.
 
-        Signals that it unblocks come before the code that is returned to.
+        The mask is what its frame says, and signals that this unblocks come before the code that
+        is returned to.
         """
         self._signal.leave(context)
-        if self._signals().pending:
+        if self._signals().has_pending:
             memory = self.library.memory
             registers = read_registers(memory, context)
             top = min(registers.rsp - RED_ZONE, context - _BELOW_BLOCK)
@@ -235,12 +236,12 @@ class SignalSending(Header):
         self._signal.check_number(sig)
         if self._is_ignored(sig):
             return 0
-        self._signals().pending.setdefault(sig, Cause(sig, code, False, PROCESS_ID | USER_ID << 32))
+        self._signals().add_pending(Cause(sig, code, False, PROCESS_ID | USER_ID << 32))
         return self._deliver_unblocked(block)
 
     def _deliver_unblocked(self, block: int) -> int:
         """Deliver what is pending and not blocked, from a block of registers; 0, or DELIVER."""
-        if not self._signals().pending:
+        if not self._signals().has_pending:
             return 0
         memory = self.library.memory
         registers = Registers.from_buffer_copy(memory.read(block, _BLOCK.size))
@@ -254,13 +255,12 @@ class SignalSending(Header):
 
         Each frame is entered from the one before it, so the last one entered runs first.
         """
-        delivered = False
-        while (cause := _first_unblocked(self._signals())) is not None:
-            del self._signals().pending[cause.signal]
+        delivered, signals = False, self._signals()
+        while (cause := signals.take_unblocked()) is not None:
             if self._is_ignored(cause.signal):
                 continue
             context = ExceptionContext(0, registers)
-            if not self._signal.enter(cause, context, top):
+            if not self._signal.enter(cause, context, top, signals):
                 raise GuestKilled(Panicked(f"signal {cause.signal}, which it does not handle"))
             delivered = True
             top = registers.rsp - RED_ZONE
@@ -272,9 +272,3 @@ class SignalSending(Header):
 
     def _signals(self) -> TaskSignals:
         return self._signal.signals_of(self.library.task)
-
-
-def _first_unblocked(signals: TaskSignals) -> Cause | None:
-    """The pending signal that goes first: the lowest number (next_signal of Linux)."""
-    unblocked = [number for number in signals.pending if not signals.mask >> (number - 1) & 1]
-    return signals.pending[min(unblocked)] if unblocked else None

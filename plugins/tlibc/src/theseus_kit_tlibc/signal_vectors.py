@@ -86,13 +86,14 @@ class VectorState(NamedTuple):
         """Bytes at fpregs, whole."""
         return self.state_size + _MAGIC_SIZE if self.components else LEGACY_SIZE
 
-    def prepare(self, frame: bytearray, offset: int) -> None:
-        """Put in what is not the CPU's to store; ``frame`` is zero there."""
+    def blank(self) -> bytes:
+        """What stands at fpregs before the CPU stores its state there."""
+        area = bytearray(self.size)
         if self.components:
             software = (_MAGIC_1, self.size, self.components, self.state_size)
-            _SOFTWARE.pack_into(frame, offset + _SOFTWARE_OFFSET, *software)
-            end = offset + self.state_size
-            frame[end : end + _MAGIC_SIZE] = _MAGIC_2.to_bytes(_MAGIC_SIZE, "little")
+            _SOFTWARE.pack_into(area, _SOFTWARE_OFFSET, *software)
+            area[self.state_size :] = _MAGIC_2.to_bytes(_MAGIC_SIZE, "little")
+        return bytes(area)
 
 
 def find_vector_state(library: Library) -> VectorState:
