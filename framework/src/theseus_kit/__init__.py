@@ -17,6 +17,7 @@ from theseus_kit.errors import (
     AddressInUseError,
     AlreadyRegisteredError,
     AssemblyError,
+    DeadlockError,
     GuestError,
     GuestInterrupted,
     GuestKilled,
@@ -30,6 +31,7 @@ from theseus_kit.errors import (
     OutOfMemoryError,
     PlatformError,
     PluginError,
+    TaskExit,
     TheseusKitError,
     UnmappedRegionError,
     UsageError,
@@ -40,7 +42,7 @@ from theseus_kit.machine.protocol import Ability, Machine, Memory
 from theseus_kit.marks import hookimpl, hookspec
 from theseus_kit.platform import Platform
 from theseus_kit.plugin import NoOptions, Plugin, PluginDescription, Services, option
-from theseus_kit.task import Task, Tasks
+from theseus_kit.task import Task, Tasks, WaitQueue
 
 __all__ = [
     "BUNDLED",
@@ -50,6 +52,7 @@ __all__ = [
     "AlreadyRegisteredError",
     "AssemblyError",
     "AssemblyReport",
+    "DeadlockError",
     "Group",
     "GuestError",
     "GuestInterrupted",
@@ -74,10 +77,12 @@ __all__ = [
     "PluginError",
     "Services",
     "Task",
+    "TaskExit",
     "Tasks",
     "TheseusKitError",
     "UnmappedRegionError",
     "UsageError",
+    "WaitQueue",
     "assemble",
     "hookimpl",
     "hookspec",

@@ -9,6 +9,8 @@ TheseusKitError
 ├── PlatformError         an answer a platform may give: carries the errno that says it in C
 └── GuestError            what became of guest code
     ├── GuestKilled       by an exception nobody handled, or at its own wish
+    │   └── DeadlockError every task waits for another
+    ├── TaskExit          one task ends itself
     ├── GuestUnwinding    its exception passes through Python to a handler further out
     ├── GuestInterrupted  by somebody outside
     ├── LimitReachedError its fuel or its time was used up
@@ -19,11 +21,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from theseus_kit.values.exceptions import ExceptionContext, KillReason, Registers
     from theseus_kit.values.symbols import BacktraceEntry
+    from theseus_kit.values.tasks import StuckTask
 
 
 class TheseusKitError(Exception):
@@ -143,6 +146,29 @@ class GuestKilled(GuestError):
         """It goes on with a kill that was caught, or one that Python began: told of already."""
         self.registers: Registers | None = None if context is None else context.registers
         self.backtrace = tuple(backtrace)
+
+
+class DeadlockError(GuestKilled):
+    """Every task waits, and nothing that is left could wake one. The main task is killed for it.
+
+    ``stuck`` are all tasks that wait, the main one first.
+    """
+
+    def __init__(self, reason: KillReason, stuck: Sequence[StuckTask]) -> None:
+        super().__init__(reason)
+        self.stuck = tuple(stuck)
+
+
+class TaskExit(GuestError):
+    """The running task ends here: its guest frames are dropped, the rest of the platform goes on.
+
+    Raised by a plugin (pthread_exit) with the task's result, and in every task that is left when
+    its platform closes. Python code lets it pass.
+    """
+
+    def __init__(self, result: Any = None) -> None:
+        super().__init__("the task ends")
+        self.result = result
 
 
 class GuestUnwinding(GuestError):

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from theseus_kit.clock import HostClock, VirtualClock, host_bytes, seeded_bytes
 from theseus_kit.dispatch.backtraces import capture_backtrace
 from theseus_kit.dispatch.c_calls import CCalls, provider_of
 from theseus_kit.dispatch.exceptions import ExceptionDispatch, tell_of_kill
@@ -16,10 +17,12 @@ from theseus_kit.errors import GuestKilled, MachineError
 from theseus_kit.image import Image, Namespace
 from theseus_kit.plugin import Plugin, Services
 from theseus_kit.task import Tasks
+from theseus_kit.task.options import TaskOptions
 
 if TYPE_CHECKING:
     from theseus_kit.assembly.manager import PlatformPluginManager
     from theseus_kit.assembly.report import AssemblyReport
+    from theseus_kit.clock import Clock
     from theseus_kit.image import Needs
     from theseus_kit.machine.protocol import Machine
     from theseus_kit.runtime import Runtime
@@ -38,13 +41,20 @@ class Platform:
     """
 
     def __init__(
-        self, machine: Machine, manager: PlatformPluginManager, report: AssemblyReport
+        self,
+        machine: Machine,
+        manager: PlatformPluginManager,
+        report: AssemblyReport,
+        task_options: TaskOptions | None = None,
+        deterministic: int | None = None,
     ) -> None:
         self.machine = machine
         self.hooks = hooks = manager.hooks
         self.report = report
         self._manager = manager
-        self.tasks = Tasks(machine)
+        self.clock: Clock = HostClock() if deterministic is None else VirtualClock()
+        self.tasks = Tasks(machine, self.clock, task_options or TaskOptions())
+        self.tasks.capture = self.backtrace
         self._c_calls = CCalls(
             machine,
             hooks,
@@ -55,7 +65,13 @@ class Platform:
             machine=machine, hooks=hooks, tasks=self.tasks, export_function=self._c_calls.export
         )
         self.services = Services(
-            machine, hooks, self.tasks, self.namespace, is_wrapped=manager.is_wrapped
+            machine,
+            hooks,
+            self.tasks,
+            self.namespace,
+            self.clock,
+            host_bytes if deterministic is None else seeded_bytes(deterministic),
+            is_wrapped=manager.is_wrapped,
         )
         self.system_calls = SystemCalls(
             lambda killed: tell_of_kill(machine, hooks, self.tasks, killed)
@@ -178,17 +194,26 @@ class Platform:
         write_core(self, path, cause)
 
     def interrupt(self) -> None:
-        """Stop the guest code that is running: its caller gets GuestInterrupted."""
-        self.machine.interrupt()
+        """Stop the guest code that is running, or waits: its caller gets GuestInterrupted.
+
+        From any host thread.
+        """
+        if not self.tasks.interrupt():
+            self.machine.interrupt()
 
     def _check_open(self) -> None:
         if self._closed:
             raise MachineError("the platform is closed")
 
     def close(self) -> None:
-        """Give everything back to the host. Closing twice is nothing."""
+        """Give everything back to the host. Closing twice is nothing.
+
+        Tasks that are left end where they stand. Raises MachineError, and closes nothing, on
+        another host thread than they run on.
+        """
         if self._closed:
             return
+        self.tasks.close()
         self._closed = True
         try:
             if self._runtime is not None:

@@ -27,6 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from theseus_kit.clock import HostClock, host_bytes
 from theseus_kit.hookspecs import Group
 from theseus_kit.machine.protocol import Ability
 from theseus_kit.options import option as option
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pluggy import HookRelay
 
     from theseus_kit.capabilities import Capability
+    from theseus_kit.clock import Clock
     from theseus_kit.image import Namespace
     from theseus_kit.machine.protocol import Machine
     from theseus_kit.task import Tasks
@@ -74,6 +76,10 @@ class Services(NamedTuple):
     hooks: HookRelay
     tasks: Tasks
     namespace: Namespace
+    clock: Clock = HostClock()
+    """The time, as everything on the platform has it: nobody asks Python's or the host's."""
+    random_bytes: Callable[[int], bytes] = host_bytes
+    """Returns that many random bytes: the host's, or those of a deterministic platform's seed."""
     is_wrapped: Callable[[str], bool] = lambda hook: False
     """Whether any plugin wraps a hook: ``services.is_wrapped("memory_protect")``.
 

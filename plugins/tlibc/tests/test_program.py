@@ -9,7 +9,7 @@ import pytest
 
 from theseus_kit.assembly import assemble
 from theseus_kit.errors import GuestKilled
-from theseus_kit.values.exceptions import KillRequested, Panicked
+from theseus_kit.values.exceptions import Exited, Panicked
 
 from .conftest import CLibrary
 
@@ -148,7 +148,7 @@ def test_exit_runs_the_registered_functions_last_first(c):
         c.exit(0)
 
     assert order == [3, 2, 1]
-    assert killed.value.reason == KillRequested()
+    assert killed.value.reason == Exited(0)
 
 
 def test_finalising_an_image_runs_its_own_functions_only(c):

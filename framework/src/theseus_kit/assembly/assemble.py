@@ -11,24 +11,33 @@ from theseus_kit.assembly.options import make_options
 from theseus_kit.assembly.report import AssemblyReport, Provider
 from theseus_kit.errors import AssemblyError
 from theseus_kit.machine import create_machine, machine_names, machine_options
-from theseus_kit.machine.protocol import Machine
 from theseus_kit.platform import Platform
 from theseus_kit.plugin import Plugin
+from theseus_kit.task.options import TaskOptions
 
 BUNDLED = ("region", "signals", "backtrace", "path", "tlibc")
 """The plugins of a platform when nobody says otherwise, by entry point."""
+TASKS = "tasks"
+"""Whose options :class:`TaskOptions` are, beside the plugins' and the machine's."""
 
 
 def assemble(
     plugins: Iterable[str | type[Plugin]] = BUNDLED,
     machine: str = "emulated",
     options: Mapping[str, Mapping[str, object]] | None = None,
+    deterministic: int | None = None,
 ) -> Platform:
     """Assemble a platform; use it as a context manager, or close it.
 
     ``plugins`` are names of installed plugins, or plugin classes. Where several answer or wrap a
     hook, the first of the list comes first (a wrapper: outermost). ``options`` are by plugin
-    name, or machine name, and then by option name; text is converted to the option's type.
+    name, or machine name, or ``tasks`` (:class:`TaskOptions`), and then by option name; text is
+    converted to the option's type.
+
+    With ``deterministic``, a seed, two runs make the same system calls in the same order, as long
+    as what they read from outside is the same: the clock is virtual and jumps where all tasks
+    wait, randomness comes from the seed, and tasks switch only where they wait or yield. A task
+    that waits for another in a loop of its own, without yielding, waits for ever then.
 
     Raises AssemblyError, before anything runs, for: a plugin that is unknown or broken, a group
     with no provider or two, a misspelt hook or argument, an unknown option or a value of the wrong
@@ -57,9 +66,10 @@ def assemble(
         )
         for plugin in chosen
     }
+    task_options = make_options(TASKS, TaskOptions, by_owner.pop(TASKS, {}))
     if by_owner:
         stranger = next(iter(by_owner))
-        known = [*made, machine]
+        known = [*made, machine, TASKS]
         raise AssemblyError(
             f"options for {stranger!r}, which is not in the assembly{closest(stranger, known)}"
         )
@@ -79,7 +89,9 @@ def assemble(
                 if not plugin.description.provides
             ),
         )
-        return _build(cpu, chosen, made, report)
+        manager = PlatformPluginManager()
+        platform = Platform(cpu, manager, report, task_options, deterministic)
+        return _build(platform, manager, chosen, made)
     except BaseException:
         cpu.close()
         raise
@@ -94,13 +106,11 @@ def _plugin(plugin: str | type[Plugin], catalogue: Catalogue) -> type[Plugin]:
 
 
 def _build(
-    machine: Machine,
+    platform: Platform,
+    manager: PlatformPluginManager,
     plugins: list[type[Plugin]],
     options: Mapping[str, object],
-    report: AssemblyReport,
 ) -> Platform:
-    manager = PlatformPluginManager()
-    platform = Platform(machine, manager, report)
     # pluggy calls the plugin registered last first: the list's order is the reverse of that.
     for plugin in reversed(plugins):
         name = plugin.description.name

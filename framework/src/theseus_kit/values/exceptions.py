@@ -192,7 +192,21 @@ class KilledByException(NamedTuple):
         return f"Exception {self.vector:#X}({self.vector})".replace("0X", "0x")
 
 
-KillReason: TypeAlias = KillRequested | Panicked | KilledByException
+class Exited(NamedTuple):
+    """The program ended itself: exit(), _exit() or exit_group() with this status (0…255).
+
+    Whichever task does it, it ends all of them.
+    """
+
+    status: int
+
+    def __str__(self) -> str:
+        return f"Exit status {self.status}"
+
+
+KillReason: TypeAlias = KillRequested | Panicked | KilledByException | Exited
+"""Why guest code was killed. :class:`KillRequested` ends one task, each of the others them all,
+as Linux ends a process for a signal or an exit: the main task's caller gets the error."""
 
 
 class Resume(Marker):

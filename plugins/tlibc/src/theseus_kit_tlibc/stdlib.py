@@ -11,7 +11,7 @@ from struct import pack
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from theseus_kit.errors import GuestKilled, InvalidParameterError, OutOfMemoryError, PlatformError
-from theseus_kit.values.exceptions import KillRequested, Panicked
+from theseus_kit.values.exceptions import Exited, Panicked
 from theseus_kit.values.linkage import CFunction, CObject
 from theseus_kit_tlibc.declare import NULL, RESULT, Header, c_function
 from theseus_kit_tlibc.heap import HeapError
@@ -197,8 +197,8 @@ class Stdlib(Header):
 
     @c_function("void _exit(int status)", system_call=231, aliases=("_Exit",))
     def exit_now(self, status: int) -> NoReturn:
-        """exit_group: the whole guest ends, not the task alone."""
-        raise GuestKilled(KillRequested())
+        """exit_group: the whole guest ends, not the task alone. One byte of it is told (exit(3))."""
+        raise GuestKilled(Exited(status & 0xFF))
 
     def _corrupted(self, error: HeapError) -> NoReturn:
         raise GuestKilled(Panicked(str(error))) from error

@@ -1,0 +1,60 @@
+"""The quantum: a task that runs long is stopped so that others, which are ready, can run.
+
+A thread of Python's counts the time. While fewer than two tasks could run it sleeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Thread
+
+
+class Quantum:
+    """Calls ``preempt`` whenever one task has run for the whole of a quantum while others could.
+
+    ``switches`` and ``ready`` tell how often tasks have been switched, and how many are ready.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        preempt: Callable[[], None],
+        switches: Callable[[], int],
+        ready: Callable[[], int],
+    ) -> None:
+        self._seconds = seconds
+        self._preempt = preempt
+        self._switches = switches
+        self._ready = ready
+        self._is_wanted = Event()
+        self._is_closed = Event()
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Count: a task became ready."""
+        if self._is_wanted.is_set():
+            return
+        self._is_wanted.set()
+        if self._thread is None or not self._thread.is_alive():  # a fork leaves it behind
+            self._thread = Thread(target=self._run, name="theseus-kit quantum", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._is_closed.set()
+        self._is_wanted.set()
+        if self._thread is not None and self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._is_wanted.wait()
+            before = self._switches()
+            if self._is_closed.wait(self._seconds):
+                return
+            if not self._ready():
+                self._is_wanted.clear()
+                if self._ready():  # since then: its start() came too early to be seen
+                    self._is_wanted.set()
+            elif self._switches() == before:
+                self._preempt()

@@ -1,0 +1,330 @@
+"""Which task runs next, and how control passes from one to another.
+
+A switch selects the other task's machine thread and then resumes its greenlet. Tasks that are
+ready run first come first served. A task gives up control where it waits, where it yields, where
+it ends, and where the machine stops its guest code for the quantum's sake.
+
+What must not get lost: an error that is nobody's in particular, such as KeyboardInterrupt in the
+middle of the platform's waiting, a deadlock, or whatever ended another task in a way that ends the
+program, is raised where the main task stands. It is the one that somebody has called.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from threading import current_thread
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from theseus_kit.errors import DeadlockError, MachineError, PlatformError, TaskExit
+from theseus_kit.task.task import ENDED, READY, RUNNING, WAITING, Task
+from theseus_kit.values.exceptions import Panicked
+from theseus_kit.values.tasks import StuckTask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from theseus_kit.clock import Clock
+    from theseus_kit.machine.protocol import Machine
+    from theseus_kit.task.quantum import Quantum
+    from theseus_kit.task.wait_queue import WaitQueue
+    from theseus_kit.task.waiting import Events
+    from theseus_kit.values.symbols import BacktraceEntry
+
+SwitchListener = "Callable[[Task, Task], None]"
+"""Told of a switch before it happens: the task that is left, and the one that goes on."""
+
+_INTERRUPTED = object()
+
+
+class Scheduler:
+    """The running task, those that are ready, and those that wait."""
+
+    def __init__(self, machine: Machine, clock: Clock) -> None:
+        self.clock = clock
+        self.switches = 0
+        """How often control has passed from one task to another."""
+        self.capture: Callable[[], tuple[BacktraceEntry, ...]] = tuple
+        """Returns the current task's backtrace, for the report of a deadlock."""
+        self._machine = machine
+        self._current: Task | None = None
+        self._main: Task | None = None
+        self._ready: deque[Task] = deque()
+        self._events: Events | None = None
+        """What of the world outside tasks wait for; made at the first wait."""
+        self._quantum: Quantum | None = None
+        """Made with the second task."""
+        self._listeners: list[Callable[[Task, Task], None]] = []
+        self._is_closing = False
+
+    @property
+    def current(self) -> Task:
+        """The task whose guest code runs, or that a Python caller's calls run on."""
+        if self._current is None:
+            raise MachineError("the platform has no running task: it is not started or is closed")
+        return self._current
+
+    @property
+    def ready(self) -> int:
+        """How many tasks could run, besides the one that does."""
+        return len(self._ready)
+
+    def on_switch(self, listener: Callable[[Task, Task], None]) -> None:
+        """Have a listener told of each switch before it happens: who is left, who goes on."""
+        self._listeners.append(listener)
+
+    # Waiting
+
+    def wait(self, queue: WaitQueue, timeout_ns: int | None = None) -> bool:
+        """Let other tasks run until this one is woken; False if the time was over first.
+
+        Where Python was called by guest code, that is by a C function or system call that is
+        declared ``blocks=True``. Raises DeadlockError if nothing that is left can wake it,
+        PlatformError (EINTR) if a signal has to be handled first, GuestInterrupted.
+        """
+        return self.wait_for_any((queue,), timeout_ns=timeout_ns) is not None
+
+    def wait_for_descriptors(
+        self, descriptors: Iterable[tuple[int, int]], timeout_ns: int | None = None
+    ) -> dict[int, int]:
+        """Wait until the host's poll(2) has an event for a descriptor; return those it has.
+
+        ``descriptors`` are pairs of a host descriptor and the events of poll(2) that are wanted.
+        Empty if the time was over first. Raises as :meth:`wait`.
+        """
+        found = self.wait_for_any((), tuple(descriptors), timeout_ns)
+        return found if isinstance(found, dict) else {}
+
+    def sleep(self, duration_ns: int) -> None:
+        """Let other tasks run for a time. Raises as :meth:`wait`."""
+        self.wait_for_any((), (), max(duration_ns, 0))
+
+    def wait_for_any(
+        self,
+        queues: Sequence[WaitQueue],
+        descriptors: Sequence[tuple[int, int]] = (),
+        timeout_ns: int | None = None,
+    ) -> object:
+        """Wait for the first of several things; return None if the time was over first.
+
+        Otherwise True for a queue that was woken, or the host descriptors' events as a dict.
+        """
+        task = self.current
+        if self._is_closing:
+            raise TaskExit
+        for queue in queues:
+            queue.tasks[task] = None
+        task.state = WAITING
+        task.waits_for = (*queues, *descriptors)
+        task.woken_by = None
+        task.wait_number += 1
+        try:
+            if timeout_ns is not None:
+                self._outside().add_timer(task, self.clock.monotonic_ns() + timeout_ns)
+            if descriptors:
+                self._outside().add_descriptors(task, descriptors)
+            self._pass_control()
+        finally:
+            task.state = RUNNING
+            task.waits_for = ()
+            for queue in queues:
+                queue.tasks.pop(task, None)
+            if self._events is not None:
+                self._events.forget(task, descriptors)
+        if task.woken_by is _INTERRUPTED:
+            raise PlatformError("a signal has to be handled", errno.EINTR)
+        return task.woken_by
+
+    def yield_(self) -> None:
+        """Let every task that is ready run first."""
+        if self._events is not None and self._events.is_needed:
+            self._events.collect(wait=False)
+        if self._ready:
+            task = self.current
+            task.state = READY
+            self._ready.append(task)
+            try:
+                self._switch(self._ready.popleft())
+            finally:
+                task.state = RUNNING
+
+    def interrupt_wait(self, task: Task) -> bool:
+        """Make a task's wait raise PlatformError (EINTR); False if it does not wait."""
+        waits = task.state == WAITING
+        task.wake(_INTERRUPTED)
+        return waits
+
+    def interrupt(self) -> bool:
+        """Make the platform's waiting raise GuestInterrupted; False if it does not wait.
+
+        From any host thread.
+        """
+        return self._events is not None and self._events.interrupt()
+
+    def _outside(self) -> Events:
+        if self._events is None:
+            from theseus_kit.task.waiting import Events
+
+            self._events = Events(self.clock)
+        return self._events
+
+    def _make_ready(self, task: Task, by: object) -> None:
+        task.state = READY
+        task.woken_by = by
+        self._ready.append(task)
+        if self._quantum is not None:
+            self._quantum.start()
+
+    # Switching
+
+    def _pass_control(self) -> None:
+        """Let others run until the current task, which waits, is woken."""
+        chosen = self._choose()
+        task = self.current
+        if chosen is not task:
+            self._switch(chosen)
+        elif task.error is not None:
+            self._raise(task)
+
+    def _choose(self) -> Task:
+        """Take the task that runs next; the world outside is waited for as long as it takes."""
+        try:
+            while True:
+                events = self._events
+                if events is not None and events.is_needed:
+                    events.collect(wait=not self._ready)
+                if self._ready:
+                    return self._take_ready()
+                if events is None or not events.is_needed:
+                    raise self._deadlock()
+        except BaseException as error:  # noqa: BLE001  # raised where the main task stands
+            return self._send_to_main(error)
+
+    def _take_ready(self) -> Task:
+        task = self._ready.popleft()
+        if task.host_thread is not None and task.host_thread is not current_thread():
+            self._ready.append(task)
+            raise MachineError(
+                f"{task!r} began on the thread {task.host_thread.name!r}, and can go on only while "
+                "that one uses the platform"
+            )
+        return task
+
+    def _send_to_main(self, error: BaseException) -> Task:
+        main = self._main
+        if main is None:
+            raise error
+        main.error = error
+        if main in self._ready:
+            self._ready.remove(main)
+        return main
+
+    def _switch(self, task: Task) -> None:
+        """Leave the current task's Python side, until somebody comes back to it."""
+        from greenlet import getcurrent
+
+        left = self.current
+        try:
+            self._select(task)
+        except BaseException:
+            self._ready.appendleft(task)
+            raise
+        left.greenlet = getcurrent()
+        left.host_thread = current_thread()
+        self._enter(task).switch()
+        while left.errand is not None:
+            errand, left.errand = left.errand, None
+            errand()
+        left.greenlet = left.host_thread = None
+        if left.error is not None:
+            self._raise(left)
+
+    def _select(self, task: Task) -> None:
+        """Make a task the current one, without its Python side."""
+        self._machine.select_thread(task.thread)
+        left, self._current = self._current, task
+        self.switches += 1
+        if left is not None:
+            for listener in self._listeners:
+                listener(left, task)
+
+    def _enter(self, task: Task) -> Any:
+        """The greenlet that goes on with a task; made now for one that has not begun."""
+        if task.greenlet is None:
+            from greenlet import greenlet
+
+            assert self._main is not None
+            task.greenlet = greenlet(self._begin(task), self._main.greenlet)
+        return task.greenlet
+
+    def _begin(self, task: Task) -> Callable[..., None]:
+        raise NotImplementedError("a scheduler alone starts no tasks")
+
+    def _raise(self, task: Task) -> NoReturn:
+        error, task.error = task.error, None
+        assert error is not None
+        raise error
+
+    def visit(self, task: Task, function: Callable[[], Any]) -> Any:
+        """Call a function where a task stands, as if it was the current one; return its result.
+
+        For looking at a task that waits: the function must not wait, nor run guest code. Raises
+        what it raises, and MachineError where tasks cannot be switched now.
+        """
+        visitor = self.current
+        if task is visitor:
+            return function()
+        if task.greenlet is None:  # of no call in progress
+            self._select(task)
+            try:
+                return function()
+            finally:
+                self._select(visitor)
+        from greenlet import getcurrent
+
+        outcome: list[Any] = []
+        home = getcurrent()
+
+        def errand() -> None:
+            error = None
+            try:
+                outcome.append(function())
+            except BaseException as raised:  # noqa: BLE001  # the visitor's
+                error = raised
+            outcome.append(error)
+            self._select(visitor)
+            home.switch()
+
+        self._select(task)
+        if visitor.greenlet is None:
+            visitor.greenlet = home
+        task.errand = errand
+        task.greenlet.switch()
+        error = outcome.pop()
+        if error is not None:
+            raise error
+        return outcome.pop()
+
+    def _deadlock(self) -> DeadlockError:
+        stuck = []
+        for task in self._waiting_tasks():
+            backtrace = self.visit(task, self.capture)
+            stuck.append(
+                StuckTask(task.id, task.name, _description(task.waits_for), tuple(backtrace))
+            )
+        reason = "deadlock: " + "; ".join(map(str, stuck))
+        error = DeadlockError(Panicked(reason), stuck)
+        error.backtrace = stuck[0].backtrace if stuck else ()
+        return error
+
+    def _waiting_tasks(self) -> Iterable[Task]:
+        raise NotImplementedError("a scheduler alone knows no tasks")
+
+
+def _description(waits_for: Sequence[object]) -> str:
+    return ", ".join(
+        f"descriptor {what[0]}" if isinstance(what, tuple) else str(what) for what in waits_for
+    )
+
+
+__all__ = ["ENDED", "Scheduler"]

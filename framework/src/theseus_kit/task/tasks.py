@@ -1,0 +1,306 @@
+"""The tasks of one platform, from their start to their end."""
+
+from __future__ import annotations
+
+import errno
+from contextvars import copy_context
+from threading import current_thread
+from typing import TYPE_CHECKING, Any
+
+from theseus_kit.clock import HostClock
+from theseus_kit.errors import GuestKilled, MachineError, PlatformError, TaskExit
+from theseus_kit.task.options import TaskOptions
+from theseus_kit.task.scheduler import Scheduler
+from theseus_kit.task.task import ENDED, READY, STACK_SIZE, WAITING, Task
+from theseus_kit.values.exceptions import KillRequested
+from theseus_kit.values.memory import (
+    PAGE_SIZE,
+    AddressRange,
+    AtAddress,
+    MapRequest,
+    Protection,
+    Region,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pluggy import HookRelay
+
+    from theseus_kit.clock import Clock
+    from theseus_kit.machine.protocol import Machine
+    from theseus_kit.values.exceptions import Registers
+
+
+class Tasks(Scheduler):
+    """The tasks of one platform; what they do with each other is :class:`Scheduler`'s.
+
+    What ends a task decides what becomes of the others. :class:`~theseus_kit.errors.TaskExit` and
+    a kill for :class:`KillRequested` end that task alone, as Theseus ends a task at request. Every
+    other error (an exception that nobody handled, a panic, exit(), an error of Python's) ends the
+    program, as a signal does on Linux: the main task's caller gets it.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        clock: Clock | None = None,
+        options: TaskOptions = TaskOptions(),  # noqa: B008
+    ) -> None:
+        super().__init__(machine, clock or HostClock())
+        self._options = options
+        self._tasks: dict[int, Task] = {}
+        self._next_id = 1
+        self._hooks: HookRelay | None = None
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(list(self._tasks.values()))
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    @property
+    def main(self) -> Task:
+        """The task that Python's calls run on. Raises MachineError before it is started."""
+        if self._main is None:
+            raise MachineError("the platform has no main task: it is not started")
+        return self._main
+
+    @property
+    def has_others(self) -> bool:
+        """There is a task beside the current one, which may have to run while that one waits."""
+        return len(self._tasks) > 1
+
+    def start_main(self, hooks: HookRelay) -> Task:
+        """Make the main task and select it."""
+        self._hooks = hooks
+        self._main = task = self.create("main", hooks)
+        self.select(task)
+        return task
+
+    def start(
+        self,
+        function: Callable[[], Any],
+        name: str = "task",
+        stack_size: int = STACK_SIZE,
+        *,
+        is_joinable: bool = False,
+    ) -> Task:
+        """Make a task that runs ``function``, which may call guest code; it is ready then.
+
+        It runs when the current task waits, and ends when the function returns; its result is
+        :attr:`Task.result`. Of a task that ``is_joinable`` the thread-local storage stays until
+        :meth:`release`, and with it the address that the guest knows it by. Raises PlatformError:
+        EAGAIN where there are as many as may be, ENOMEM.
+        """
+        if self._hooks is None or self._is_closing:
+            raise MachineError("the platform is not started or is closed")
+        if len(self._tasks) >= self._options.max_tasks:
+            raise PlatformError(
+                f"{len(self._tasks)} tasks are as many as there may be (max_tasks)", errno.EAGAIN
+            )
+        if self._quantum is None and self._options.quantum_ms > 0 and not self.clock.is_virtual:
+            self._start_quantum()
+        task = self.create(name, self._hooks, stack_size)
+        task.is_joinable = is_joinable
+        context = copy_context()
+        task.body = lambda: context.run(function)
+        task.state = WAITING
+        task.wake()
+        return task
+
+    def _start_quantum(self) -> None:
+        from theseus_kit.task.quantum import Quantum
+
+        self._machine.set_preemption(self.yield_)
+        self._quantum = Quantum(
+            self._options.quantum_ms / 1000,
+            self._machine.preempt,
+            lambda: self.switches,
+            lambda: len(self._ready),
+        )
+
+    def join(self, task: Task) -> Any:
+        """Wait until a task has ended; return its result. Raises as :meth:`wait`."""
+        while not task.is_ended:
+            self.wait(task.ended)
+        return task.result
+
+    def create(self, name: str, hooks: HookRelay, stack_size: int = STACK_SIZE) -> Task:
+        """Make a task with a stack and thread-local storage, and tell the plugins of it.
+
+        Nothing runs it: for :meth:`start`, and for whoever switches by :meth:`select` alone.
+        """
+        stack_size = -(-stack_size // PAGE_SIZE) * PAGE_SIZE
+        whole: Region = hooks.memory_map(
+            request=MapRequest(
+                stack_size + PAGE_SIZE,
+                Protection.NONE,
+                label=f"guard of {name}'s stack",
+                guard=True,
+            )
+        )
+        hooks.memory_map(
+            request=MapRequest(
+                stack_size,
+                Protection.READ_WRITE,
+                AtAddress(whole.base + PAGE_SIZE, replace=True),
+                label=f"stack of {name}",
+            )
+        )
+        stack = AddressRange.of_size(whole.base + PAGE_SIZE, stack_size)
+        task = Task(self._next_id, name, stack, self._machine.create_thread(stack))
+        task.make_ready = self._make_ready
+        self._next_id += 1
+        self._tasks[task.id] = task
+        task.thread.fs_base = hooks.tls_create_area(task=task)
+        hooks.task_started(task=task)
+        return task
+
+    def select(self, task: Task) -> None:
+        """Make a task the current one: calls run on it from now on, its greenlet stays where it is.
+
+        For looking at what a task does that nobody started; :meth:`wait` switches by itself.
+        """
+        left = self._current
+        if left is not None and left is not task:
+            left.registers = self.current_registers()
+        self._select(task)
+
+    def current_registers(self) -> Registers | None:
+        """The registers of the current task's innermost frame, None if it runs no guest code."""
+        registers = self._machine.registers()
+        return registers if registers.rip else None
+
+    def registers_of(self, task: Task) -> Registers | None:
+        """The registers of any task's innermost frame, None if it runs no guest code."""
+        if task is self._current:
+            return self.current_registers()
+        if task.greenlet is None:
+            return task.registers
+        registers: Registers | None = self.visit(task, self.current_registers)
+        return registers
+
+    def end(self, task: Task, hooks: HookRelay) -> None:
+        """Run a task's destructors, tell the plugins, and free its stack."""
+        hooks.tls_run_destructors(task=task)
+        self._retire(task, hooks)
+        self.release(task)
+        if self._current is task:
+            self._current = None
+
+    def release(self, task: Task) -> None:
+        """Free what is left of a task that has ended; of one that has not, when it does."""
+        task.is_joinable = False
+        if task.is_ended and self._tasks.pop(task.id, None) is not None:
+            assert self._hooks is not None
+            self._hooks.tls_destroy_area(task=task)
+
+    def _retire(self, task: Task, hooks: HookRelay) -> None:
+        """The task runs no guest code any more."""
+        hooks.task_ended(task=task)
+        task.state = ENDED
+        hooks.memory_unmap(address=task.stack.start - PAGE_SIZE, size=task.stack.size + PAGE_SIZE)
+        task.ended.wake_all()
+
+    def _waiting_tasks(self) -> list[Task]:
+        return [task for task in self._tasks.values() if task.state == WAITING]
+
+    # A task's Python side
+
+    def _begin(self, task: Task) -> Callable[..., None]:
+        body, task.body = task.body, None
+
+        def run(*_: object) -> None:
+            from greenlet import getcurrent
+
+            task.state = 0
+            self._run(task, body)
+            chosen = self._successor()
+            self._select(chosen)
+            # A greenlet that ends goes on as its parent.
+            getcurrent().parent = self._enter(chosen)
+
+        return run
+
+    def _run(self, task: Task, body: Callable[[], Any] | None) -> None:
+        """Run a task to its end."""
+        hooks = self._hooks
+        assert hooks is not None
+        error: BaseException | None = None
+        try:
+            try:
+                if task.error is not None:
+                    self._raise(task)
+                if body is not None:
+                    task.result = body()
+            except TaskExit as end:
+                task.result = end.result
+            except GuestKilled as killed:
+                if not isinstance(killed.reason, KillRequested):
+                    raise
+                task.killed = killed
+            if not self._is_closing:
+                hooks.tls_run_destructors(task=task)
+        except TaskExit:  # its platform closes
+            error = None
+        except BaseException as raised:  # noqa: BLE001  # it ends the program
+            error = raised
+        task.greenlet = task.host_thread = None
+        try:
+            if error is None:
+                self._retire(task, hooks)
+                if not task.is_joinable:
+                    self.release(task)
+        except BaseException as raised:  # noqa: BLE001
+            error = raised
+        if error is not None:
+            # What is left of it stays as it was, for a core file, until the platform closes.
+            task.state = ENDED
+            self._send_to_main(error)
+
+    def _successor(self) -> Task:
+        """Who goes on when the current task has ended."""
+        main = self.main
+        if main.error is not None or self._is_closing:
+            return main
+        return self._choose()
+
+    def close(self) -> None:
+        """End every task but the main one where it stands: TaskExit is raised there.
+
+        Their destructors do not run; the plugins are told. Called by the platform, last but for
+        the machine's own end. Raises MachineError on another host thread than tasks began on, as
+        long as that lives.
+        """
+        if self._is_closing:
+            return
+        others = [task for task in self if task is not self._main]
+        for task in others:
+            host = task.host_thread
+            if host is not None and host is not current_thread() and host.is_alive():
+                raise MachineError(
+                    f"{task!r} waits on the thread {host.name!r}: close the platform there"
+                )
+        self._is_closing = True
+        if self._quantum is not None:
+            self._quantum.close()
+        self._ready.clear()
+        for task in others:
+            self._end_now(task)
+        if self._events is not None:
+            self._events.close()
+
+    def _end_now(self, task: Task) -> None:
+        hooks = self._hooks
+        assert hooks is not None
+        if task.greenlet is not None and task.host_thread is current_thread():
+            task.error = TaskExit()
+            self._switch(task)
+        elif not task.is_ended:  # it has not begun, or its host thread has ended without it
+            task.greenlet = None
+            self._retire(task, hooks)
+        self.release(task)
+
+
+__all__ = ["READY", "Tasks"]

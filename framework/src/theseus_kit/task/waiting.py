@@ -1,0 +1,199 @@
+"""What tasks wait for outside of the platform: the time, and the host's descriptors.
+
+The whole platform waits in one place when no task can run. It is one wait of the host's, for the
+nearest timer or the first descriptor, that :meth:`Events.interrupt` ends from another thread and
+that runs Python's signal handlers (Ctrl-C) where they arrive.
+
+A virtual clock does not wait: it jumps to the nearest timer. Where a host descriptor is waited for
+at the same time it goes first if it is ready: input from outside is as repeatable as it is itself.
+"""
+
+from __future__ import annotations
+
+import os
+from heapq import heapify, heappop, heappush
+from itertools import count
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from theseus_kit.errors import GuestInterrupted
+from theseus_kit.task.task import WAITING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from theseus_kit.clock import Clock
+    from theseus_kit.task.task import Task
+
+_MILLISECOND = 1_000_000
+_SECOND = 1_000_000_000
+_LONGEST_NS = 1 << 60
+_STALE_TIMERS = 64
+_POLL_EVERY = 16
+"""While tasks are ready the host is asked for descriptors at every so many switches: it costs as
+much as a switch."""
+
+
+class Events:
+    """Timers and descriptors, and the tasks that wait for them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._timers: list[tuple[int, int, Task, int]] = []
+        """A heap of (deadline, order of arrival, task, number of its wait)."""
+        self._arrivals = count()
+        self._sleeping: dict[Task, int] = {}
+        """Tasks whose timer counts, by deadline."""
+        self._descriptors: dict[int, dict[Task, int]] = {}
+        """The events each task wants of each host descriptor."""
+        self._until_poll = 0
+        self._alarm = Lock()
+        """Held, but for the moment of an interrupt: waiting is trying to take it."""
+        self._alarm.acquire()
+        self._state = Lock()
+        """Guards the two below, which other threads see."""
+        self._is_waiting = False
+        self._is_interrupted = False
+        self._pipe: tuple[int, int] | None = None
+        """Ends a wait for descriptors; made at the first."""
+
+    @property
+    def is_needed(self) -> bool:
+        """A task waits for something here."""
+        return bool(self._sleeping or self._descriptors)
+
+    def add_timer(self, task: Task, deadline_ns: int) -> None:
+        self._sleeping[task] = deadline_ns
+        timers = self._timers
+        if len(timers) > _STALE_TIMERS and len(timers) > 2 * len(self._sleeping):
+            timers[:] = [timer for timer in timers if timer[2].wait_number == timer[3]]
+            heapify(timers)
+        heappush(timers, (deadline_ns, next(self._arrivals), task, task.wait_number))
+
+    def add_descriptors(self, task: Task, descriptors: Iterable[tuple[int, int]]) -> None:
+        for descriptor, events in descriptors:
+            wanted = self._descriptors.setdefault(descriptor, {})
+            wanted[task] = wanted.get(task, 0) | events
+
+    def forget(self, task: Task, descriptors: Sequence[tuple[int, int]]) -> None:
+        """A task's wait has ended."""
+        self._sleeping.pop(task, None)
+        for descriptor, _ in descriptors:
+            wanted = self._descriptors.get(descriptor)
+            if wanted is not None:
+                wanted.pop(task, None)
+                if not wanted:
+                    del self._descriptors[descriptor]
+
+    def collect(self, *, wait: bool) -> None:
+        """Wake the tasks whose time has come or whose descriptors are ready.
+
+        With ``wait``: return only when something has happened. Raises GuestInterrupted, and what
+        Python's signal handlers raise.
+        """
+        deadline = self._nearest()
+        if not wait:
+            if self._descriptors:
+                self._until_poll -= 1
+                if self._until_poll < 0:
+                    self._until_poll = _POLL_EVERY
+                    self._poll(0)
+            if deadline is not None:
+                self._ring(self._clock.monotonic_ns())
+            return
+        if self._clock.is_virtual and deadline is not None:
+            if not (self._descriptors and self._poll(0)):
+                self._clock.advance_to(deadline)
+                self._ring(deadline)
+            return
+        if not self._wait(deadline) and deadline is not None:
+            self._ring(self._clock.monotonic_ns())
+
+    def interrupt(self) -> bool:
+        """End the wait that is going on, if there is one, with GuestInterrupted. Any thread."""
+        with self._state:
+            if not self._is_waiting:
+                return False
+            if not self._is_interrupted:
+                self._is_interrupted = True
+                self._alarm.release()
+                if self._pipe is not None:
+                    os.write(self._pipe[1], b"\0")
+            return True
+
+    def close(self) -> None:
+        if self._pipe is not None:
+            for end in self._pipe:
+                os.close(end)
+            self._pipe = None
+
+    def _nearest(self) -> int | None:
+        """The nearest deadline of a task that still waits for it."""
+        timers = self._timers
+        while timers:
+            deadline, _, task, number = timers[0]
+            if task.state == WAITING and task.wait_number == number:
+                return deadline
+            heappop(timers)
+        return None
+
+    def _ring(self, now: int) -> None:
+        while (deadline := self._nearest()) is not None and deadline <= now:
+            heappop(self._timers)[2].wake(None)
+
+    def _wait(self, deadline: int | None) -> bool:
+        """Wait for the host; True if a descriptor was ready."""
+        if self._descriptors and self._pipe is None:
+            self._pipe = os.pipe()
+        with self._state:
+            self._is_waiting = True
+        try:
+            remaining = None
+            if deadline is not None:
+                remaining = min(max(deadline - self._clock.monotonic_ns(), 0), _LONGEST_NS)
+            if self._descriptors:
+                # In whole milliseconds, rounded up: poll(2)'s.
+                found = self._poll(None if remaining is None else -(-remaining // _MILLISECOND))
+            else:
+                found = False
+                if self._alarm.acquire(timeout=-1 if remaining is None else remaining / _SECOND):
+                    self._alarm.release()  # taken back with the interrupt
+        finally:
+            with self._state:
+                self._is_waiting = False
+                is_interrupted, self._is_interrupted = self._is_interrupted, False
+                if is_interrupted:
+                    self._alarm.acquire()
+                    if self._pipe is not None:
+                        os.read(self._pipe[0], 1)
+        if is_interrupted:
+            raise GuestInterrupted("guest code was interrupted while it waited")
+        return found
+
+    def _poll(self, timeout_ms: int | None) -> bool:
+        """Ask the host for the descriptors' events; wake who wants them."""
+        import select
+
+        poll = select.poll()
+        for descriptor, wanted in self._descriptors.items():
+            events = 0
+            for mask in wanted.values():
+                events |= mask
+            poll.register(descriptor, events)
+        waker = -1
+        if self._pipe is not None and timeout_ms != 0:
+            waker = self._pipe[0]
+            poll.register(waker, select.POLLIN)
+        unasked = select.POLLERR | select.POLLHUP | select.POLLNVAL
+        found = False
+        results: dict[Task, dict[int, int]] = {}
+        for descriptor, events in poll.poll(timeout_ms):
+            if descriptor == waker:
+                continue
+            for task, mask in self._descriptors[descriptor].items():
+                if events & (mask | unasked):
+                    results.setdefault(task, {})[descriptor] = events & (mask | unasked)
+        for task, ready in results.items():
+            task.wake(ready)
+            found = True
+        return found

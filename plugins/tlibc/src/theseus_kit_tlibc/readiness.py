@@ -1,0 +1,120 @@
+"""What poll, epoll and blocking reads ask of open files that may make their users wait.
+
+An open file of the descriptor table is one of three kinds:
+
+- a :class:`Waitable`: its bytes come from other tasks (an eventfd, a pipe in memory, an epoll).
+  It tells its readiness, and wakes the tasks in its queue whenever that grows;
+- one of the host's whose ``descriptor`` is a pipe, a terminal or a socket: it is waited for by the
+  host's poll, together with everything else the platform waits for;
+- any other: always ready, as regular files are (poll(2)).
+
+Events are the bits of poll(2), which are epoll's: EPOLLIN is POLLIN.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from theseus_kit.errors import PlatformError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from theseus_kit.task import Tasks, WaitQueue
+
+_Result = TypeVar("_Result")
+
+POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL = 1, 2, 4, 8, 16, 32
+POLLRDNORM, POLLWRNORM = 64, 256
+READY = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
+"""What a regular file always is."""
+
+
+@runtime_checkable
+class Waitable(Protocol):
+    """An open file whose readiness other tasks change.
+
+    Its own reads and writes never wait: they raise PlatformError (EAGAIN) where there is nothing
+    to be read or no room. Waiting is their caller's, by :func:`waiting_for`.
+    """
+
+    @property
+    def waiters(self) -> WaitQueue:
+        """Woken, all of it, whenever the file may have become ready for something."""
+        ...
+
+    def readiness(self) -> int:
+        """The events that hold now."""
+        ...
+
+
+def waits_on_host(file: Any) -> int | None:
+    """The host descriptor to be polled for a file, None where its readiness is known here."""
+    descriptor: int | None = getattr(file, "descriptor", None)
+    if descriptor is None or isinstance(file, Waitable):
+        return None
+    try:
+        mode = os.fstat(descriptor).st_mode
+    except OSError:  # closed behind our back: poll tells POLLNVAL
+        return descriptor
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else descriptor
+
+
+def readiness_of(file: Any) -> int:
+    """The events of poll(2) that hold for an open file now; never waits."""
+    if isinstance(file, Waitable):
+        return file.readiness()
+    descriptor = waits_on_host(file)
+    if descriptor is None:
+        return READY
+    poll = select.poll()
+    poll.register(descriptor, POLLIN | POLLPRI | POLLOUT | POLLRDNORM | POLLWRNORM)
+    found = poll.poll(0)
+    return found[0][1] if found else 0
+
+
+def wait_until(tasks: Tasks, file: Any, events: int) -> None:
+    """Return when a file is ready for any of the events, or has failed or hung up.
+
+    For a C function that is declared ``blocks=True``: other tasks run meanwhile. Raises
+    PlatformError (EINTR) for a signal.
+    """
+    wanted = events | POLLERR | POLLHUP | POLLNVAL
+    while not readiness_of(file) & wanted:
+        wait_for_change(tasks, file, events)
+
+
+def wait_for_change(tasks: Tasks, file: Any, events: int) -> None:
+    """Wait until a file's readiness may have grown; the host's files: until it has."""
+    if isinstance(file, Waitable):
+        tasks.wait(file.waiters)
+    else:
+        descriptor = waits_on_host(file)
+        if descriptor is not None:
+            tasks.wait_for_descriptors([(descriptor, events)])
+
+
+def waiting_for(
+    tasks: Tasks, file: Any, events: int, non_blocking: bool, operation: Callable[[], _Result]
+) -> _Result:
+    """Read (POLLIN) or write (POLLOUT) as a blocking descriptor does, letting other tasks run.
+
+    ``operation`` is the file's own, of this one try. With ``non_blocking`` (O_NONBLOCK) its EAGAIN
+    is the answer. Raises what it raises, and PlatformError (EINTR) for a signal.
+    """
+    if not isinstance(file, Waitable):
+        # The host's own read would wait as well, but keep the other tasks from running.
+        if not non_blocking and tasks.has_others:
+            wait_until(tasks, file, events)
+        return operation()
+    while True:
+        try:
+            return operation()
+        except PlatformError as error:
+            if error.errno != errno.EAGAIN or non_blocking:
+                raise
+        tasks.wait(file.waiters)
