@@ -68,13 +68,14 @@ def run_cases(
             if result is None:
                 result = _lost(plugin, case, worker.ending(timeout))
                 worker = None
-            yield _judged(result, (expected or {}).get((case.group, case.test)))
+            yield judged(result, (expected or {}).get((case.group, case.test)))
     finally:
         if worker is not None:
             worker.stop()
 
 
-def _judged(result: CaseResult, expected: ExpectedFailure | None) -> CaseResult:
+def judged(result: CaseResult, expected: ExpectedFailure | None) -> CaseResult:
+    """Return a result as a file of expected failures has it."""
     if expected is None or result.machine not in expected.machines:
         return result
     if result.outcome is Outcome.FAILED:

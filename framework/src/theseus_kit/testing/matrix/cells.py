@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import product
+from itertools import combinations, product
 from typing import NamedTuple
 
 from theseus_kit.assembly.catalogue import closest
@@ -100,33 +100,26 @@ def _unavailable(definition: MatrixDefinition, tests: str) -> str:
 
 def _pairwise(
     definition: MatrixDefinition, axes: Mapping[str, tuple[str, ...]]
-) -> Iterable[Iterable[str]]:
+) -> list[tuple[str, ...]]:
     """Rows in which every pair of values that no rule skips stands together at least once.
 
-    A test set that cannot be run here has one row, to say so: in more it would take the place of
-    pairs that can be tested.
+    The row with the most pairs that are still wanted is taken, until none is; that finds few rows
+    more than the least number. A test set that cannot be run here has one row, to say so: in more
+    it would take the place of pairs that can be tested.
     """
-    from allpairspy import AllPairs
-
+    rows = list(product(*axes.values()))
+    cells = [_cell(definition, dict(zip(axes, row, strict=True))) for row in rows]
+    pairs = {
+        row: frozenset(combinations(enumerate(row), 2))
+        for row, cell in zip(rows, cells, strict=True)
+        if not cell.skip_reason
+    }
+    wanted = set().union(*pairs.values())
+    chosen = []
+    while wanted:
+        best = max(pairs, key=lambda row: len(pairs[row] & wanted))
+        wanted -= pairs.pop(best)
+        chosen.append(best)
     missing = [name for name in axes[TESTS] if _unavailable(definition, name)]
-    rest = [name for name in axes[TESTS] if name not in missing]
-    told = [[*(v[0] for a, v in axes.items() if a != TESTS), name] for name in missing]
-    if not rest:
-        return told
-    axes = {**axes, TESTS: tuple(rest)}
-    varying = {axis: list(values) for axis, values in axes.items() if len(values) > 1}
-    fixed = {axis: values[0] for axis, values in axes.items() if len(values) == 1}
-    if len(varying) < 2:
-        return [*product(*axes.values()), *told]
-
-    def is_sensible(row: list[str]) -> bool:
-        # A row grows axis by axis: a rule counts once all the axes it names are there.
-        known = {**fixed, **dict(zip(varying, row, strict=False))}
-        return not any(
-            rule.when.keys() <= known.keys() and matches(rule.when, known)
-            for rule in definition.skip
-        )
-
-    rows = AllPairs(list(varying.values()), filter_func=is_sensible)
-    chosen = [{**fixed, **dict(zip(varying, row, strict=True))} for row in rows]
-    return [*([row[axis] for axis in axes] for row in chosen), *told]
+    absences = [next(row for row in rows if row[-1] == name) for name in missing]
+    return chosen + absences
