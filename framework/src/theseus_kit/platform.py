@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from theseus_kit.image import Needs
     from theseus_kit.machine.protocol import Machine
     from theseus_kit.runtime import Runtime
+    from theseus_kit.task import Task
     from theseus_kit.values.exceptions import ExceptionContext, KillReason
     from theseus_kit.values.linkage import CFunction
     from theseus_kit.values.programs import Limits, Surroundings
@@ -54,7 +55,7 @@ class Platform:
         self._manager = manager
         self.clock: Clock = HostClock() if deterministic is None else VirtualClock()
         self.tasks = Tasks(machine, self.clock, task_options or TaskOptions())
-        self.tasks.capture = self.backtrace
+        self.tasks.capture = lambda task: capture_backtrace(machine, hooks, self.tasks, task)
         self._c_calls = CCalls(
             machine,
             hooks,
@@ -81,14 +82,14 @@ class Platform:
 
     def start(self) -> None:
         """Gather what the plugins offer and make the main task. Called once, by assembly."""
-        dispatch = ExceptionDispatch(self.machine, self.hooks, self.tasks)
-        self.machine.set_handlers(dispatch, self.system_calls)
         for name, offered in _offers(self._manager, "c_symbols"):
             for symbol in offered:
                 self.namespace.provide(name, symbol)
         for name, offered in _offers(self._manager, "system_calls"):
             for system_call in offered:
                 self.system_calls.provide(name, system_call)
+        dispatch = ExceptionDispatch(self.machine, self.hooks, self.tasks)
+        self.machine.set_handlers(dispatch, self.system_calls)
         self.tasks.start_main(self.hooks)
 
     def plugin(self, name: str) -> Plugin:
@@ -157,9 +158,12 @@ class Platform:
             image = find_wheel().library
         return find_needs(image, self.namespace.provider_of, self.system_calls.provider_of)
 
-    def backtrace(self) -> tuple[BacktraceEntry, ...]:
-        """Where the guest is, innermost frame first, at any moment Python holds control."""
-        return capture_backtrace(self.machine, self.hooks, self.tasks)
+    def backtrace(self, task: Task | None = None) -> tuple[BacktraceEntry, ...]:
+        """Where a task is, innermost frame first, at any moment Python holds control.
+
+        The current one by default.
+        """
+        return capture_backtrace(self.machine, self.hooks, self.tasks, task)
 
     def export(self, function: CFunction) -> int:
         """Return an address that guest code can call to run a Python function, as C declares it.

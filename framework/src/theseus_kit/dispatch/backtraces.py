@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pluggy import HookRelay
 
     from theseus_kit.machine.protocol import Machine, Waiting
-    from theseus_kit.task import Tasks
+    from theseus_kit.task import Task, Tasks
     from theseus_kit.values.symbols import BacktraceEntry, Frame
 
 BACKTRACE_LIMIT = 256
@@ -34,19 +34,26 @@ BACKTRACE_LIMIT = 256
 
 
 def capture_frames(
-    machine: Machine, hooks: HookRelay, tasks: Tasks
+    machine: Machine, hooks: HookRelay, tasks: Tasks, task: Task | None = None
 ) -> tuple[tuple[Frame, ...], dict[int, str]]:
-    """Walk the current task's calls; addresses only. The names are those of host functions."""
+    """Walk a task's calls, the current one's by default; addresses only.
+
+    The names are those of host functions.
+    """
     names: dict[int, str] = {}
-    frames = _walk(machine.waiting(), hooks, tasks, names)
+    if task is None:
+        task, calls = tasks.current, machine.waiting()
+    else:
+        calls = machine.waiting(task.thread)
+    frames = _walk(calls, hooks, task, names)
     return tuple(islice(frames, BACKTRACE_LIMIT)), names
 
 
 def capture_backtrace(
-    machine: Machine, hooks: HookRelay, tasks: Tasks
+    machine: Machine, hooks: HookRelay, tasks: Tasks, task: Task | None = None
 ) -> tuple[BacktraceEntry, ...]:
-    """Walk the current task's calls and name every frame. Empty where no guest code runs."""
-    frames, names = capture_frames(machine, hooks, tasks)
+    """Walk a task's calls and name every frame. Empty where it runs no guest code."""
+    frames, names = capture_frames(machine, hooks, tasks, task)
     return resolve_frames(hooks, frames, names)
 
 
@@ -68,16 +75,12 @@ def resolve_frames(
 
 
 def _walk(
-    calls: Sequence[Waiting], hooks: HookRelay, tasks: Tasks, names: dict[int, str]
+    calls: Sequence[Waiting], hooks: HookRelay, task: Task, names: dict[int, str]
 ) -> Iterator[Frame]:
     from theseus_kit.values.symbols import Frame, FrameKind
 
-    current = tasks.current
-    others = [task.stack for task in tasks if task is not current]
     for call in calls:
         registers = call.registers
-        if any(registers.rsp in stack for stack in others):
-            return  # a task that this one was started or resumed from
         if call.export is not None:
             names[call.export] = call.name
             yield Frame(
@@ -89,5 +92,5 @@ def _walk(
                 kind=FrameKind.HOST,
             )
         yield from hooks.unwind_frames(
-            registers=registers, stack=current.stack, is_exact=call.is_exact
+            registers=registers, stack=task.stack, is_exact=call.is_exact
         )

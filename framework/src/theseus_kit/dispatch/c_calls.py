@@ -236,12 +236,11 @@ class CCalls:
             return self._machine.place_code(
                 code if isinstance(code, bytes) else code(), function.name
             )
+        reenters = function.reenters or function.blocks
         if function.prototype.count(",") >= _REGISTER_ARGUMENTS:
             # The first call would need stack words, and how many only the prototype can say.
             trampoline, arity = self._trampoline(function)
-            return self._machine.export(
-                trampoline, arity, reenters=function.reenters, name=function.name
-            )
+            return self._machine.export(trampoline, arity, reenters=reenters, name=function.name)
 
         def first_call(*words: int) -> int | None:
             trampoline, arity = self._trampoline(function)
@@ -249,7 +248,7 @@ class CCalls:
             return trampoline(*words[:arity])
 
         address = self._machine.export(
-            first_call, _REGISTER_ARGUMENTS, reenters=function.reenters, name=function.name
+            first_call, _REGISTER_ARGUMENTS, reenters=reenters, name=function.name
         )
         return address
 

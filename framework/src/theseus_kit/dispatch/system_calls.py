@@ -48,6 +48,15 @@ class SystemCalls:
         """Offer a plugin's system call; False if an earlier one has the number and stays."""
         return self._table.setdefault(call.number, offer := (plugin, call)) is offer
 
+    @property
+    def reentrant(self) -> frozenset[int]:
+        """The numbers of those that may call guest code, or block."""
+        return frozenset(
+            number
+            for number, (_, call) in self._table.items()
+            if call.function.reenters or call.function.blocks
+        )
+
     def provided(self, number: int) -> SystemCall | None:
         """The system call that serves a number."""
         entry = self._table.get(number)

@@ -215,7 +215,7 @@ def _notes(platform: Platform, state: _State, program: Image | None) -> Iterator
     yield notes.mapped_files(list(_files(platform.namespace.images)))
     for task in platform.tasks:
         if task is not current:
-            suspended = task.registers or Registers()
+            suspended = platform.tasks.registers_of(task) or Registers()
             yield notes.task_status(task.id, suspended, task.thread.fs_base, 0)
 
 

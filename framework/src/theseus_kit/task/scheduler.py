@@ -17,7 +17,7 @@ from threading import current_thread
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from theseus_kit.errors import DeadlockError, MachineError, PlatformError, TaskExit
-from theseus_kit.task.task import ENDED, READY, RUNNING, WAITING, Task
+from theseus_kit.task.task import READY, RUNNING, WAITING, Task
 from theseus_kit.values.exceptions import Panicked
 from theseus_kit.values.tasks import StuckTask
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from theseus_kit.task.waiting import Events
     from theseus_kit.values.symbols import BacktraceEntry
 
-SwitchListener = "Callable[[Task, Task], None]"
-"""Told of a switch before it happens: the task that is left, and the one that goes on."""
-
 _INTERRUPTED = object()
 
 
@@ -44,8 +41,8 @@ class Scheduler:
         self.clock = clock
         self.switches = 0
         """How often control has passed from one task to another."""
-        self.capture: Callable[[], tuple[BacktraceEntry, ...]] = tuple
-        """Returns the current task's backtrace, for the report of a deadlock."""
+        self.capture: Callable[[Task], tuple[BacktraceEntry, ...]] = _no_backtrace
+        """Returns a task's backtrace, for the report of a deadlock."""
         self._machine = machine
         self._current: Task | None = None
         self._main: Task | None = None
@@ -232,9 +229,6 @@ class Scheduler:
         left.greenlet = getcurrent()
         left.host_thread = current_thread()
         self._enter(task).switch()
-        while left.errand is not None:
-            errand, left.errand = left.errand, None
-            errand()
         left.greenlet = left.host_thread = None
         if left.error is not None:
             self._raise(left)
@@ -265,50 +259,10 @@ class Scheduler:
         assert error is not None
         raise error
 
-    def visit(self, task: Task, function: Callable[[], Any]) -> Any:
-        """Call a function where a task stands, as if it was the current one; return its result.
-
-        For looking at a task that waits: the function must not wait, nor run guest code. Raises
-        what it raises, and MachineError where tasks cannot be switched now.
-        """
-        visitor = self.current
-        if task is visitor:
-            return function()
-        if task.greenlet is None:  # of no call in progress
-            self._select(task)
-            try:
-                return function()
-            finally:
-                self._select(visitor)
-        from greenlet import getcurrent
-
-        outcome: list[Any] = []
-        home = getcurrent()
-
-        def errand() -> None:
-            error = None
-            try:
-                outcome.append(function())
-            except BaseException as raised:  # noqa: BLE001  # the visitor's
-                error = raised
-            outcome.append(error)
-            self._select(visitor)
-            home.switch()
-
-        self._select(task)
-        if visitor.greenlet is None:
-            visitor.greenlet = home
-        task.errand = errand
-        task.greenlet.switch()
-        error = outcome.pop()
-        if error is not None:
-            raise error
-        return outcome.pop()
-
     def _deadlock(self) -> DeadlockError:
         stuck = []
         for task in self._waiting_tasks():
-            backtrace = self.visit(task, self.capture)
+            backtrace = self.capture(task)
             stuck.append(
                 StuckTask(task.id, task.name, _description(task.waits_for), tuple(backtrace))
             )
@@ -321,10 +275,11 @@ class Scheduler:
         raise NotImplementedError("a scheduler alone knows no tasks")
 
 
+def _no_backtrace(task: Task) -> tuple[BacktraceEntry, ...]:
+    return ()
+
+
 def _description(waits_for: Sequence[object]) -> str:
     return ", ".join(
         f"descriptor {what[0]}" if isinstance(what, tuple) else str(what) for what in waits_for
     )
-
-
-__all__ = ["ENDED", "Scheduler"]

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from theseus_kit.errors import GuestKilled
     from theseus_kit.machine.protocol import Thread
-    from theseus_kit.values.exceptions import Registers
     from theseus_kit.values.memory import AddressRange
 
 STACK_SIZE = 8 << 20
@@ -33,9 +32,9 @@ class Task:
     """
 
     __slots__ = (
-        *("id", "name", "stack", "thread", "catches", "registers", "result", "killed", "ended"),
+        *("id", "name", "stack", "thread", "catches", "result", "killed", "ended"),
         *("state", "waits_for", "woken_by", "wait_number", "error"),
-        *("body", "greenlet", "host_thread", "errand", "make_ready", "is_joinable"),
+        *("body", "greenlet", "host_thread", "make_ready", "is_joinable"),
         "__weakref__",
     )
 
@@ -47,9 +46,6 @@ class Task:
         self.thread = thread
         self.catches = 0
         """How many calls of catch_unwind wait for what may kill it."""
-        self.registers: Registers | None = None
-        """Those of its innermost frame when another was selected in its place; see
-        :meth:`Tasks.registers_of`."""
         self.result: Any = None
         """What its function returned, or it ended itself with; None before."""
         self.killed: GuestKilled | None = None
@@ -72,8 +68,6 @@ class Task:
         """Its Python side while it does not run."""
         self.host_thread: Any = None
         """The host thread that the greenlet belongs to."""
-        self.errand: Any = None
-        """What somebody else wants done in this task's place; see :meth:`Tasks.visit`."""
         self.make_ready: Callable[[Task, object], None] | None = None
         self.is_joinable = False
 

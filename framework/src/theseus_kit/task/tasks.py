@@ -11,7 +11,7 @@ from theseus_kit.clock import HostClock
 from theseus_kit.errors import GuestKilled, MachineError, PlatformError, TaskExit
 from theseus_kit.task.options import TaskOptions
 from theseus_kit.task.scheduler import Scheduler
-from theseus_kit.task.task import ENDED, READY, STACK_SIZE, WAITING, Task
+from theseus_kit.task.task import ENDED, RUNNING, STACK_SIZE, WAITING, Task
 from theseus_kit.values.exceptions import KillRequested
 from theseus_kit.values.memory import (
     PAGE_SIZE,
@@ -158,28 +158,23 @@ class Tasks(Scheduler):
         return task
 
     def select(self, task: Task) -> None:
-        """Make a task the current one: calls run on it from now on, its greenlet stays where it is.
+        """Make a task the current one: calls run on it from now on. Its Python stays where it is.
 
-        For looking at what a task does that nobody started; :meth:`wait` switches by itself.
+        For tasks that were not started; :meth:`wait` and the others switch by themselves.
         """
-        left = self._current
-        if left is not None and left is not task:
-            left.registers = self.current_registers()
         self._select(task)
+
+    def registers_of(self, task: Task) -> Registers | None:
+        """The registers of a task's innermost frame, None if it runs no guest code."""
+        if task is self._current:
+            registers = self._machine.registers()
+            return registers if registers.rip else None
+        waiting = self._machine.waiting(task.thread)
+        return waiting[0].registers if waiting else None
 
     def current_registers(self) -> Registers | None:
         """The registers of the current task's innermost frame, None if it runs no guest code."""
-        registers = self._machine.registers()
-        return registers if registers.rip else None
-
-    def registers_of(self, task: Task) -> Registers | None:
-        """The registers of any task's innermost frame, None if it runs no guest code."""
-        if task is self._current:
-            return self.current_registers()
-        if task.greenlet is None:
-            return task.registers
-        registers: Registers | None = self.visit(task, self.current_registers)
-        return registers
+        return self.registers_of(self.current)
 
     def end(self, task: Task, hooks: HookRelay) -> None:
         """Run a task's destructors, tell the plugins, and free its stack."""
@@ -214,7 +209,7 @@ class Tasks(Scheduler):
         def run(*_: object) -> None:
             from greenlet import getcurrent
 
-            task.state = 0
+            task.state = RUNNING
             self._run(task, body)
             chosen = self._successor()
             self._select(chosen)
@@ -301,6 +296,3 @@ class Tasks(Scheduler):
             task.greenlet = None
             self._retire(task, hooks)
         self.release(task)
-
-
-__all__ = ["READY", "Tasks"]

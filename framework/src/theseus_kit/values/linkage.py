@@ -32,14 +32,17 @@ class CFunction(NamedTuple):
     header: str = ""
     on_error: ErrorConvention = ErrorConvention.FATAL
     reenters: bool = False
-    """``body`` may call guest code (qsort), or switch tasks (it blocks). Costs about twice as much
-    for each call on the emulated machine."""
+    """``body`` may call guest code (qsort). Costs about twice as much for each call on the
+    emulated machine."""
     machine_code: bytes | Callable[[], bytes] | None = None
     """Position-independent x86-64 code that does the same; bound instead of ``body``. Where it
     must know addresses (its data, an export it falls back on) it is a function that makes it,
     called when an image first imports the symbol."""
     assembly: str = ""
     """The source of ``machine_code``, for people and for the test that compares the two."""
+    blocks: bool = False
+    """``body`` may wait for what another task or the outside does: other tasks run meanwhile. It
+    may then call guest code as well; costs as much."""
 
     def __repr__(self) -> str:
         return f"<CFunction {self.prototype}>"

@@ -40,6 +40,7 @@ class Declaration(NamedTuple):
     on_error: ErrorConvention
     reenters: bool
     listing: Listing | None
+    blocks: bool
 
 
 def c_function(
@@ -50,19 +51,25 @@ def c_function(
     on_error: ErrorConvention = FATAL,
     reenters: bool = False,
     listing: Listing | None = None,
+    blocks: bool = False,
 ) -> Callable[[_Body], _Body]:
     """Declare a method as a C function, and as the system call of the same meaning.
 
     ``aliases`` are further symbols for it (``open64``); ``listing`` is machine code that does the
-    same and is bound in its place.
+    same and is bound in its place. One that ``blocks`` may wait for other tasks, and call guest
+    code; one that ``reenters`` does only the latter.
     """
-    return _marker(Declaration(prototype, system_call, True, aliases, on_error, reenters, listing))
+    return _marker(
+        Declaration(prototype, system_call, True, aliases, on_error, reenters, listing, blocks)
+    )
 
 
-def system_call(number: int, prototype: str, *, reenters: bool = False) -> Callable[[_Body], _Body]:
+def system_call(
+    number: int, prototype: str, *, reenters: bool = False, blocks: bool = False
+) -> Callable[[_Body], _Body]:
     """Declare a method as a system call that has no libc function of the same arguments."""
     return _marker(
-        Declaration(prototype, number, False, (), ErrorConvention.NEGATIVE, reenters, None)
+        Declaration(prototype, number, False, (), ErrorConvention.NEGATIVE, reenters, None, blocks)
     )
 
 
@@ -98,6 +105,7 @@ class Header:
                     declaration.reenters,
                     None if listing is None else self.machine_code(listing),
                     "" if listing is None else listing.text,
+                    declaration.blocks,
                 ),
             )
 
@@ -120,6 +128,7 @@ class Header:
                     function.reenters,
                     function.machine_code,
                     function.assembly,
+                    function.blocks,
                 )
 
     def system_calls(self) -> Iterable[SystemCall]:
