@@ -1,4 +1,4 @@
-"""The plugins that stand beside the one under test: one for each group it does not provide."""
+"""The plugins that stand beside those somebody named: one for each group those do not provide."""
 
 from __future__ import annotations
 
@@ -13,20 +13,28 @@ from theseus_kit.plugin import Plugin
 def with_companions(
     plugin: type[Plugin], companions: Sequence[str | type[Plugin]] | None = None
 ) -> list[str | type[Plugin]]:
-    """A whole assembly with this plugin in it, first.
+    """A whole assembly with this plugin in it, first; see :func:`completed`."""
+    return completed([plugin]) if companions is None else [plugin, *companions]
 
-    Without ``companions``: the bundled plugins where they fit, and else whatever is installed
-    that provides just what is left. Raises AssemblyError where nothing does.
+
+def completed(plugins: Sequence[str | type[Plugin]]) -> list[str | type[Plugin]]:
+    """These plugins, and what provides the groups they leave out.
+
+    The bundled plugins where they fit, and else whatever is installed that provides just what is
+    left. Raises AssemblyError where nothing does, and for a name that is not installed.
     """
-    if companions is not None:
-        return [plugin, *companions]
-    return [plugin, *_fitting(frozenset(Group) - plugin.description.provides)]
-
-
-def _fitting(groups: frozenset[Group]) -> list[str]:
     catalogue = Catalogue()
+    left = frozenset(Group)
+    for plugin in plugins:
+        found = catalogue.plugin(plugin) if isinstance(plugin, str) else plugin
+        left -= found.description.provides
+    return [*plugins, *_fitting(left, catalogue)]
+
+
+def _fitting(groups: frozenset[Group], catalogue: Catalogue) -> list[str]:
     known = {installed.name: installed for installed in catalogue}
     names = [*(name for name in BUNDLED if name in known), *sorted(known.keys() - set(BUNDLED))]
+    order = list(Group)
 
     def provided(name: str) -> frozenset[Group]:
         description = known[name].description
@@ -36,7 +44,7 @@ def _fitting(groups: frozenset[Group]) -> list[str]:
         if not left:
             yield []
             return
-        group = min(left, key=lambda group: list(Group).index(group))
+        group = min(left, key=order.index)
         for name in names:
             provides = provided(name)
             if group in provides and provides <= left:
@@ -44,6 +52,12 @@ def _fitting(groups: frozenset[Group]) -> list[str]:
 
     found = next(choices(groups), None)
     if found is None:
-        missing = ", ".join(sorted(group.value for group in groups))
-        raise AssemblyError(f"the installed plugins do not provide {missing} beside this one")
+        missing = ", ".join(group.value for group in order if group in groups)
+        broken = [
+            f"{name} is broken: {known[name].problem}" for name in names if known[name].problem
+        ]
+        raise AssemblyError(
+            f"the installed plugins do not provide {missing} beside the others"
+            + "".join(f"; {name} is broken: {problem}" for name, problem in problems)
+        )
     return found

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from unittest import SkipTest
 
 from theseus_kit.assembly import Catalogue, assemble
-from theseus_kit.errors import AssemblyError, PlatformError, UsageError
+from theseus_kit.errors import AssemblyError, MachineError, PlatformError, UsageError
 from theseus_kit.testing.conformance.companions import with_companions
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ class Conformance:
                 if plugin.description.needs and " needs " in str(error):
                     raise SkipTest(str(error)) from error
                 raise
+            except MachineError as error:  # no such machine on this host
+                raise SkipTest(str(error)) from error
         return self._platform
 
     @property
