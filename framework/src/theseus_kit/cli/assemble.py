@@ -86,6 +86,21 @@ def assemble_command(
         str | None,
         typer.Option(metavar="BYTES", help="Let each of its memories grow so far: 64MiB."),
     ] = None,
+    max_open_files: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Let it have so many files open.")
+    ] = None,
+    max_tasks: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Let the guest have so many threads, Wasmtime's too."
+        ),
+    ] = None,
+    deterministic: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEED", help="Run the same each time: a virtual clock, seeded randomness."
+        ),
+    ] = None,
     config: Annotated[
         list[str] | None,
         typer.Option(
@@ -142,7 +157,14 @@ def assemble_command(
         )
     watched = bool(module) and (backtrace == "full" or json or core is not None)
     watchers = _watchers() if watched else []
-    with assemble_platform(plugins, machine, option, watchers=watchers) as platform:
+    with assemble_platform(
+        plugins,
+        machine,
+        option,
+        _bounds(max_open_files, max_tasks),
+        watchers=watchers,
+        deterministic=deterministic,
+    ) as platform:
         if not quiet:
             print(platform.report, file=sys.stderr)
         if run is None:
@@ -168,6 +190,16 @@ def assemble_command(
         except GuestKilled as killed:
             reporter().killed(killed)
             return EXIT_TRAP
+
+
+def _bounds(open_files: int | None, tasks: int | None) -> dict[str, dict[str, object]]:
+    """What bounds the guest in the bundled C library and in the scheduler, as their options."""
+    bounds: dict[str, dict[str, object]] = {}
+    if open_files is not None:
+        bounds["tlibc"] = {"open_files": open_files}
+    if tasks is not None:
+        bounds["tasks"] = {"max_tasks": tasks}
+    return bounds
 
 
 def _watchers() -> list[type[Plugin]]:

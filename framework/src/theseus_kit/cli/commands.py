@@ -2,17 +2,21 @@
 
 0    done                         2    a user's mistake, one line on stderr
 134  a WebAssembly trap           70   a plugin's or the kit's own mistake
-130  interrupted                  the module's own status where it exits with one
+130  interrupted                  124  the time allowed is over
+1    another error of Wasmtime's; results that cannot be written
+     the program's own status where it exits with one
 """
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib import import_module
 
 import typer
 
 from theseus_kit.cli.exit_status import (
+    EXIT_FAILURE,
     EXIT_INTERRUPTED,
     EXIT_SOFTWARE,
     EXIT_TRAP,
@@ -20,6 +24,7 @@ from theseus_kit.cli.exit_status import (
 )
 from theseus_kit.errors import GuestError, GuestKilled, PluginError, TheseusKitError, UsageError
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _COMMANDS = {
     "assemble": ("theseus_kit.cli.assemble", "assemble_command"),
     "check": ("theseus_kit.cli.check", "check_command"),
@@ -51,6 +56,12 @@ def run() -> int:
         return fail(_guest_error(error), EXIT_TRAP)
     except TheseusKitError as error:
         return fail(str(error), EXIT_SOFTWARE)
+    except BrokenPipeError:
+        return EXIT_FAILURE  # whoever read the results wants no more of them
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        return fail(f"cannot write the results: {error.strerror}", EXIT_FAILURE)
     except (KeyboardInterrupt, typer.Abort):  # typer makes the one of the other
         return fail("interrupted", EXIT_INTERRUPTED)
     except Exception as error:

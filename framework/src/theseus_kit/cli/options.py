@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from theseus_kit.assembly import BUNDLED, assemble
+from theseus_kit.assembly.assemble import TASKS
 from theseus_kit.errors import UsageError
 from theseus_kit.platform import Platform
 from theseus_kit.plugin import Plugin
@@ -53,18 +54,21 @@ def assemble_platform(
     options: list[str] | None,
     defaults: Mapping[str, Mapping[str, object]] | None = None,
     watchers: Iterable[type[Plugin]] = (),
+    deterministic: int | None = None,
 ) -> Platform:
     """Assemble what the shared options say.
 
-    ``defaults`` are options, by plugin, for those of these plugins that are assembled;
-    ``watchers`` are plugins beside those that were named.
+    ``defaults`` are options, by owner, for the tasks and for those of these plugins that are
+    assembled; ``watchers`` are plugins beside those that were named.
     """
     names = [name.strip() for name in plugins.split(",") if name.strip()]
     chosen = parse_options(options or [])
     for owner, values in (defaults or {}).items():
-        if owner in names:
+        if owner in (*names, TASKS):
             chosen[owner] = {**values, **chosen.get(owner, {})}
-    platform = assemble([*watchers, *names], machine=machine, options=chosen)
+    platform = assemble(
+        [*watchers, *names], machine=machine, options=chosen, deterministic=deterministic
+    )
     end_start()
     return platform
 

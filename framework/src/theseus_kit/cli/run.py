@@ -121,18 +121,18 @@ def _mount(platform: Platform, run: Run) -> str:
 
 
 def _run_command(program: Program) -> int:
+    from theseus_kit.runtime.program import ENTRIES
+
     functions = program.functions()
-    if not functions.keys() & {"_start", "", "_initialize"}:
-        offered = f": name one with --invoke{closest('', functions)}" if functions else ""
-        raise ModuleError(f"{program.name} exports no _start{offered}")
+    if functions and not functions.keys() & ENTRIES:
+        raise ModuleError(
+            f"{program.name} exports no _start: name one with --invoke{closest('', functions)}"
+        )
     return program.run()
 
 
 def _invoke(program: Program, name: str, arguments: Sequence[str]) -> None:
-    functions = program.functions()
-    if name not in functions:
-        raise ModuleError(f"{program.name} exports no function {name!r}{closest(name, functions)}")
-    type_ = functions[name]
+    type_ = program.function_type(name)
     values = parse_arguments(name, [str(kind) for kind in type_.params], arguments)
     _print_results([str(kind) for kind in type_.results], program.call(name, *values))
 

@@ -8,7 +8,7 @@ artifacts of another version are refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -28,23 +28,32 @@ CompileOn: TypeAlias = Literal["host", "guest"]
 Settings: TypeAlias = Mapping[str, bool | int | str]
 """Properties of wasmtime-py's ``Config`` by name: ``{"consume_fuel": True}``."""
 
+_API, _COMPONENT_API = "wasmtime", "wasmtime.component"
 _BINARY, _COMPONENT = b"\0asm", b"\0asm\x0d\0\x01\0"
 _ELF = b"\x7fELF"
+_ELF_FLAGS = slice(48, 52)  # e_flags of the ELF header
+_COMPONENT_ARTIFACT = 1 << 1  # EF_WASMTIME_COMPONENT of wasmtime-environ
 _TEXT_START = re.compile(rb"(?:\s|;;[^\n]*(?:\n|$)|\(;.*?;\))*\(", re.DOTALL)
 _TEXT_POSITION = re.compile(r"\s*--> <anon>:(\d+):(\d+)")
 
 
 class ModuleLoader:
-    """Makes modules for one runtime. ``wasmtime`` is the guest's API."""
+    """Makes modules and components for one runtime. ``load`` returns the guest's API by name."""
 
     def __init__(
-        self, hooks: HookRelay, wheel: Wheel, wasmtime: ModuleType, cpu_features: Iterable[str]
+        self,
+        hooks: HookRelay,
+        wheel: Wheel,
+        load: Callable[[str], ModuleType],
+        cpu_features: Iterable[str],
     ) -> None:
         self._hooks = hooks
         self._wheel = wheel
-        self._wasmtime: Any = wasmtime
+        self._wasmtime: Any = load(_API)
+        self._load_api = load
         self._flags = compiler_flags(cpu_features)
-        self._host: Any = None
+        self._host: Callable[[str], Any] | None = None
+        self._has_host = True
 
     def read(self, path: str, name: str) -> bytes:
         """Return a file's content. Raises ModuleError, which calls the file ``name``."""
@@ -65,11 +74,14 @@ class ModuleLoader:
         cache: str | None,
         name: str,
     ) -> Any:
-        """Return the module of text, binary or artifact; see :meth:`Runtime.load_module`."""
+        """Return the module or component of text, binary or artifact.
+
+        See :meth:`Runtime.load_module`.
+        """
         _check_kind(content, name)
         try:
             if content.startswith(_ELF):
-                return self._wasmtime.Module.deserialize(engine, content)
+                return self._deserialize(content, engine)
             if compile_on == "guest":
                 return self._compile_in_guest(content, engine, name)
             artifacts = None if cache is None else ArtifactCache(self._hooks, cache)
@@ -83,43 +95,54 @@ class ModuleLoader:
             artifact = self._compile_on_host(host, content, settings, name)
             if artifacts is not None:
                 artifacts.store(identity, artifact)
-            return self._wasmtime.Module.deserialize(engine, artifact)
+            return self._deserialize(artifact, engine)
         except self._wasmtime.WasmtimeError as error:
             raise ModuleError(f"{name}: {one_line(str(error))}") from error
+
+    def is_component(self, loaded: Any) -> bool:
+        """Say whether what :meth:`load` returned is a component."""
+        return not isinstance(loaded, self._wasmtime.Module)
+
+    def _deserialize(self, artifact: bytes, engine: Any) -> Any:
+        return _class_for(artifact, self._load_api).deserialize(engine, artifact)
 
     def _cached(self, artifacts: ArtifactCache, identity: str, engine: Any) -> Any:
         artifact = artifacts.load(identity)
         if artifact is None:
             return None
         try:
-            return self._wasmtime.Module.deserialize(engine, artifact)
+            return self._deserialize(artifact, engine)
         except self._wasmtime.WasmtimeError:
             # Whole, of this very identity, and refused all the same: made by a library that
             # differs from this one in something the identity does not know.
             return None
 
     def _compile_in_guest(self, content: bytes, engine: Any, name: str) -> Any:
-        return self._wasmtime.Module(engine, _binary(content, name, self._wasmtime))
+        binary = _binary(content, name, self._wasmtime)
+        return _class_for(binary, self._load_api)(engine, binary)
 
-    def _compile_on_host(self, host: Any, content: bytes, settings: Settings, name: str) -> bytes:
+    def _compile_on_host(
+        self, load: Callable[[str], Any], content: bytes, settings: Settings, name: str
+    ) -> bytes:
         """Return the artifact. Raises ModuleError with Wasmtime's own message."""
+        host = load(_API)
         binary = _binary(content, name, host)
         try:
             config = host.Config()
             aim_at_guest(host._ffi, config, self._flags)
             configure(config, settings)
-            return bytes(host.Module(host.Engine(config), binary).serialize())
+            return bytes(_class_for(binary, load)(host.Engine(config), binary).serialize())
         except host.WasmtimeError as error:
             raise ModuleError(f"{name}: {one_line(str(error))}") from error
 
-    def _host_compiler(self) -> Any:
-        """Return the API of the same wheel's host library, None if it has none for this host."""
-        if self._host is None:
+    def _host_compiler(self) -> Callable[[str], Any] | None:
+        """Return what loads the API of the same wheel's host library; None without one."""
+        if self._host is None and self._has_host:
             try:
                 self._host = _host_package(self._wheel)
             except (ImportError, OSError, RuntimeError):
-                self._host = False  # another processor or system: the guest compiles for itself
-        return self._host or None
+                self._has_host = False  # another processor or system: the guest compiles for itself
+        return self._host
 
     def _identity(self, content: bytes, settings: Settings) -> str:
         chosen = sorted(f"{name}={value!r}" for name, value in settings.items())
@@ -138,8 +161,6 @@ def _check_kind(content: bytes, name: str) -> None:
     """Raise ModuleError for what is no module at all."""
     if not content:
         raise ModuleError(f"{name}: is empty")
-    if content.startswith(_COMPONENT):
-        raise ModuleError(f"{name}: is a component, not a module")
     if not (content.startswith((_BINARY, _ELF)) or _TEXT_START.match(content)):
         raise ModuleError(f"{name}: is no WebAssembly module: neither binary, text nor precompiled")
 
@@ -201,13 +222,24 @@ def _text_error(message: str, name: str) -> str:
     return f"{name}:{line}:{column}: {one_line(message[: position.start()])}"
 
 
-def _host_package(wheel: Wheel) -> ModuleType:
+def _class_for(content: bytes, load: Callable[[str], Any]) -> Any:
+    """Return the class of a binary or an artifact: ``Module``, or ``Component``."""
+    flags = int.from_bytes(content[_ELF_FLAGS], "little") if content.startswith(_ELF) else 0
+    if content.startswith(_COMPONENT) or flags & _COMPONENT_ARTIFACT:
+        return load(_COMPONENT_API).Component
+    return load(_API).Module
+
+
+def _host_package(wheel: Wheel) -> Callable[[str], Any]:
     installed = find_wheel()
     if installed.package == wheel.package:
         from ctypes import CDLL
+        from importlib import import_module
 
         import wasmtime
 
         if isinstance(wasmtime._ffi.dll, CDLL):  # and no runtime that stands in for the package
-            return wasmtime
-    return PrivatePackage("wasmtime", wheel.package).load()
+            return import_module
+    package = PrivatePackage(_API, wheel.package)
+    package.load()
+    return package.load

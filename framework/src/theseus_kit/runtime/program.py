@@ -1,30 +1,36 @@
 """Running a WebAssembly program on a platform: WASI set up, limits kept, an exit status at the end.
 
 A *command* has ``_start`` and runs once; a *reactor* has ``_initialize`` and functions to call; any
-other module is just functions. WASI preview 1 is linked where a module imports it. Compiling and
+other module is just functions. A component of the world ``wasi:cli/command`` is a command. WASI
+preview 1 is linked where a module imports it, preview 2 for every component. Compiling and
 caching are :class:`~theseus_kit.runtime.Runtime`'s, mounting is the path hooks'.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from theseus_kit.errors import ModuleError, PlatformError, UsageError
-from theseus_kit.runtime.artifacts import one_line
+from theseus_kit.assembly.catalogue import closest
+from theseus_kit.errors import ModuleError
 from theseus_kit.runtime.limits import LimitedRun
-from theseus_kit.values.paths import FileKind
+from theseus_kit.runtime.surroundings import wasi_config
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable
 
     from theseus_kit.platform import Platform
     from theseus_kit.runtime.runtime import Runtime
-    from theseus_kit.values.programs import Limits, Output, Surroundings
+    from theseus_kit.values.programs import Limits, Surroundings
 
+ENTRIES = frozenset({"_start", "", "_initialize"})
+"""What a module must export one of to be run without naming a function."""
 _PREVIEW_1 = ("wasi_snapshot_preview1", "wasi_unstable")
+_PREVIEW_2 = "wasi:"
+_RUN = "wasi:cli/run@0.2."
 
 
-class Program:
+class Program(ABC):
     """One run of a program, in a store of its own. Made by :meth:`Runtime.program`.
 
     Errors of every method, beside those it names: LimitReachedError; GuestKilled, GuestInterrupted
@@ -37,151 +43,163 @@ class Program:
         platform: Platform,
         runtime: Runtime,
         engine: Any,
-        module: Any,
+        loaded: Any,
         name: str,
         surroundings: Surroundings,
         limits: Limits,
     ) -> None:
-        """Set up a store for a module. Raises UsageError for surroundings that cannot be had."""
-        self._api: Any = runtime.wasmtime
-        self._platform = platform
-        self.module = module
+        """Set up a store. Raises UsageError for surroundings that cannot be had."""
+        self.runtime = runtime
+        self.loaded = loaded
+        """The ``Module``, or the ``Component``."""
         self.name = name
         """What messages call it."""
-        self.store = self._api.Store(engine)
+        self.store = runtime.wasmtime.Store(engine)
         """The store it runs in."""
+        self._api: Any = runtime.wasmtime
         self._limited = LimitedRun(platform.machine, self._api, limits, platform.interrupt)
         self._limited.prepare(self.store)
-        self._linker = self._api.Linker(engine)
-        self._instance: Any = None
-        self._link(surroundings)
+        if self._link(engine):
+            own = surroundings.name
+            self.store.set_wasi(
+                wasi_config(
+                    platform,
+                    self._api,
+                    name.rpartition("/")[2] if own is None else own,
+                    surroundings,
+                )
+            )
 
     def run(self) -> int:
-        """Run a command to its end and return its exit status; of a reactor, ``_initialize``.
+        """Run a command to its end and return its exit status; of a reactor, initialise it.
 
-        Raises ModuleError for a module that is neither.
+        Raises ModuleError for what is neither.
         """
-        names = self.functions()
-        entry = next((name for name in ("_start", "") if name in names), None)
-        if entry is None and "_initialize" not in names:
-            raise ModuleError(f"{self.name} exports no _start")
+        self._check_runnable()
         with self._limited.running(self.store):
             try:
-                instance = self._instantiated()
-                if entry is not None:
-                    instance.exports(self.store)[entry](self.store)
+                return self._run()
             except self._api.ExitTrap as exit_:
                 return int(exit_.code)
-        return 0
 
+    @abstractmethod
+    def functions(self) -> dict[str, Any]:
+        """Return the types of a module's exported functions by name; none of a component's."""
+
+    @abstractmethod
+    def function_type(self, function: str) -> Any:
+        """Return an exported function's ``FuncType``. Raises ModuleError for what is none."""
+
+    @abstractmethod
     def call(self, function: str, *arguments: Any) -> Any:
-        """Call an exported function. A reactor is initialised before the first call.
+        """Call an exported function of a module. A reactor is initialised before the first call.
 
-        Raises ModuleError for a function that is not there, Wasmtime's ``ExitTrap``, which carries
-        the status, where the program exits.
+        Raises ModuleError as :meth:`function_type`, and Wasmtime's ``ExitTrap``, which carries the
+        status, where the program exits.
         """
-        if function not in self.functions():
-            raise ModuleError(f"{self.name} exports no function {function!r}")
-        with self._limited.running(self.store):
-            return self._instantiated().exports(self.store)[function](self.store, *arguments)
+
+    @abstractmethod
+    def _link(self, engine: Any) -> bool:
+        """Make a linker; say whether the program is given WASI. Raises ModuleError."""
+
+    @abstractmethod
+    def _check_runnable(self) -> None:
+        """Raise ModuleError unless there is something to run."""
+
+    @abstractmethod
+    def _run(self) -> int:
+        """Run it; return its status."""
+
+    def _refuse(self, imports: Iterable[str]) -> None:
+        strange = ", ".join(imports)
+        if strange:
+            raise ModuleError(f"{self.name} imports {strange}, which programs are not offered")
+
+
+class ModuleProgram(Program):
+    """A core module."""
+
+    _instance: Any = None
 
     def functions(self) -> dict[str, Any]:
-        """Return the types of the exported functions by name."""
         kind = self._api.FuncType
-        return {e.name: e.type for e in self.module.exports if isinstance(e.type, kind)}
+        return {e.name: e.type for e in self.loaded.exports if isinstance(e.type, kind)}
+
+    def function_type(self, function: str) -> Any:
+        functions = self.functions()
+        if function not in functions:
+            near = closest(function, functions)
+            raise ModuleError(f"{self.name} exports no function {function!r}{near}")
+        return functions[function]
+
+    def call(self, function: str, *arguments: Any) -> Any:
+        self.function_type(function)
+        with self._limited.running(self.store):
+            return self._instantiated()[function](self.store, *arguments)
+
+    def _link(self, engine: Any) -> bool:
+        imports = [(wanted.module, wanted.name) for wanted in self.loaded.imports]
+        self._refuse(f"{module}.{name}" for module, name in imports if module not in _PREVIEW_1)
+        self._linker = self._api.Linker(engine)
+        if imports:
+            self._linker.define_wasi()
+        return bool(imports)
+
+    def _check_runnable(self) -> None:
+        functions = self.functions()
+        if not functions.keys() & ENTRIES:
+            raise ModuleError(
+                f"{self.name} exports no _start: call one of its functions" + closest("", functions)
+            )
+
+    def _run(self) -> int:
+        exports = self._instantiated()
+        names = self.functions()
+        entry = next((name for name in ("", "_start") if name in names), None)
+        if entry is not None:
+            exports[entry](self.store)
+        return 0
 
     def _instantiated(self) -> Any:
+        """Return the exports; make the instance, and initialise a reactor, the first time."""
         if self._instance is None:
-            self._instance = self._linker.instantiate(self.store, self.module)
+            self._instance = self._linker.instantiate(self.store, self.loaded)
             if "_initialize" in self.functions():
                 self._instance.exports(self.store)["_initialize"](self.store)
-        return self._instance
+        return self._instance.exports(self.store)
 
-    def _link(self, surroundings: Surroundings) -> None:
-        imports = [(wanted.module, wanted.name) for wanted in self.module.imports]
-        strange = [f"{module}.{name}" for module, name in imports if module not in _PREVIEW_1]
-        if strange:
+
+class ComponentProgram(Program):
+    """A component."""
+
+    def functions(self) -> dict[str, Any]:
+        return {}
+
+    def function_type(self, function: str) -> Any:
+        raise ModuleError(f"{self.name} is a component: it can be run, not called by function")
+
+    def call(self, function: str, *arguments: Any) -> Any:
+        return self.function_type(function)
+
+    def _link(self, engine: Any) -> bool:
+        kind = self.loaded.type
+        self._refuse(name for name in kind.imports(engine) if not name.startswith(_PREVIEW_2))
+        self._entry = next((n for n in kind.exports(engine) if n.startswith(_RUN)), None)
+        component = self.runtime.load_submodule("wasmtime.component")
+        self._linker = component.Linker(engine)
+        self._linker.add_wasip2()
+        return True
+
+    def _check_runnable(self) -> None:
+        if self._entry is None:
             raise ModuleError(
-                f"{self.name} imports {', '.join(strange)}, which no program is offered"
+                f"{self.name} exports no wasi:cli/run: it is no component of the command world"
             )
-        if imports:
-            self.store.set_wasi(self._wasi(surroundings))
-            self._linker.define_wasi()
 
-    def _wasi(self, surroundings: Surroundings) -> Any:
-        """Make the ``WasiConfig``. Raises UsageError for what it cannot take."""
-        wasi = self._api.WasiConfig()
-        name = surroundings.name
-        if name is None:
-            name = self.name.rpartition("/")[2]
-        wasi.argv = _arguments([name, *surroundings.arguments])
-        wasi.env = _environment(surroundings.environment)
-        if surroundings.stdin is None:
-            wasi.inherit_stdin()
-        else:
-            wasi.stdin_file = surroundings.stdin
-        if surroundings.stdout is None:
-            wasi.inherit_stdout()
-        else:
-            wasi.stdout_custom = _whole(surroundings.stdout)
-        if surroundings.stderr is None:
-            wasi.inherit_stderr()
-        else:
-            wasi.stderr_custom = _whole(surroundings.stderr)
-        for preopen in surroundings.directories:
-            self._check_directory(preopen.directory)
-            try:
-                wasi.preopen_dir(preopen.directory, preopen.name, preopen.writable)
-            except self._api.WasmtimeError as error:
-                problem = one_line(str(error))
-                raise UsageError(f"{preopen.directory}: cannot be opened: {problem}") from error
-        return wasi
-
-    def _check_directory(self, directory: str) -> None:
-        import os
-
-        hooks = self._platform.hooks
-        try:
-            status = hooks.path_status(path=hooks.path_parse(text=directory), follow=True)
-        except PlatformError as error:
-            problem = os.strerror(error.errno)
-            raise UsageError(f"{directory}: {problem}: mount it before the program runs") from error
-        if status.kind is not FileKind.DIRECTORY:
-            raise UsageError(f"{directory}: not a directory: a program can only be given those")
-
-
-def _arguments(arguments: Sequence[str]) -> Sequence[str]:
-    for position, argument in enumerate(arguments):
-        problem = _problem(argument)
-        if problem:
-            raise UsageError(f"argument {position} of the program, {argument!r}, {problem}")
-    return arguments
-
-
-def _environment(environment: Mapping[str, str]) -> list[tuple[str, str]]:
-    for name, value in environment.items():
-        problem = "must have a name without =" if not name or "=" in name else ""
-        problem = problem or _problem(name) or _problem(value)
-        if problem:
-            raise UsageError(f"environment variable {name!r}: {problem}")
-    return list(environment.items())
-
-
-def _problem(text: str) -> str:
-    """Why WASI, whose texts are UTF-8 and end with a zero byte, cannot take one; "" if it can."""
-    if "\0" in text:
-        return "contains a zero byte, which ends a text in C"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "is not UTF-8, as WASI wants all text"
-    return ""
-
-
-def _whole(output: Output) -> Output:
-    """An output that takes all it is given, whatever it returns."""
-
-    def write(content: bytes) -> None:
-        output(content)
-
-    return write
+    def _run(self) -> int:
+        """The result of ``run: func() -> result``, as ``wasmtime run`` has it."""
+        instance = self._linker.instantiate(self.store, self.loaded)
+        interface = instance.get_export_index(self.store, self._entry)
+        run = instance.get_func(self.store, instance.get_export_index(self.store, "run", interface))
+        result = run(self.store)
+        return 1 if result.tag == "err" else 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from theseus_kit.errors import ModuleError
 from theseus_kit.runtime.artifacts import CompileOn, ModuleLoader, Settings, configure
 from theseus_kit.runtime.callbacks import FunctionTypes
 from theseus_kit.runtime.error_chains import AMENDMENTS
@@ -62,7 +63,7 @@ class Runtime:
         """wasmtime-py's public API: ``Config, Engine, Store, Module, Linker, Func …``."""
         self._engines: dict[tuple[tuple[str, Any], ...], Any] = {}
         self._modules = ModuleLoader(
-            platform.hooks, self.wheel, self.wasmtime, machine.cpu_features
+            platform.hooks, self.wheel, self.load_submodule, machine.cpu_features
         )
         self._preparer = Preparer(machine, self._library, self._package)
         self._host_preparer = HostFunctionPreparer(machine, self._library, self._package)
@@ -120,7 +121,8 @@ class Runtime:
         ModuleError, one line, with Wasmtime's own message where it refuses the module.
         """
         name = display_name or path
-        return self._load(self._modules.read(path, name), settings, compile_on, cache, name)
+        content = self._modules.read(path, name)
+        return self._module(self._load(content, settings, compile_on, cache, name), name)
 
     def compile_text(
         self,
@@ -131,7 +133,8 @@ class Runtime:
         display_name: str = "module",
     ) -> Any:
         """Return the ``Module`` of WebAssembly text, for :meth:`engine_with`; as load_module."""
-        return self._load(text.encode(), settings, compile_on, None, display_name)
+        loaded = self._load(text.encode(), settings, compile_on, None, display_name)
+        return self._module(loaded, display_name)
 
     def program(
         self,
@@ -146,27 +149,29 @@ class Runtime:
     ) -> Program:
         """Return the program in a file of the platform's namespace, ready to run.
 
+        The file is a module or a component of the world ``wasi:cli/command``.
         The rest is as :meth:`load_module` has it; ``limits`` add settings of their own. Raises
         ModuleError and UsageError, one line each.
         """
         from theseus_kit.runtime.limits import engine_settings
-        from theseus_kit.runtime.program import Program
+        from theseus_kit.runtime.program import ComponentProgram, ModuleProgram
         from theseus_kit.values.programs import Limits, Surroundings
 
         limits = limits or Limits()
         chosen = {**(settings or {}), **engine_settings(limits)}
-        module = self.load_module(
-            path, settings=chosen, compile_on=compile_on, cache=cache, display_name=display_name
+        name = display_name or path
+        content = self._modules.read(path, name)
+        loaded = self._load(content, chosen, compile_on, cache, name)
+        kind = ComponentProgram if self._modules.is_component(loaded) else ModuleProgram
+        engine = self.engine_with(chosen)
+        return kind(
+            self._platform, self, engine, loaded, name, surroundings or Surroundings(), limits
         )
-        return Program(
-            self._platform,
-            self,
-            self.engine_with(chosen),
-            module,
-            display_name or path,
-            surroundings or Surroundings(),
-            limits,
-        )
+
+    def _module(self, loaded: Any, name: str) -> Any:
+        if self._modules.is_component(loaded):
+            raise ModuleError(f"{name}: is a component, not a module")
+        return loaded
 
     def _load(
         self,
