@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from theseus_kit.dispatch.c_calls import (
     MASK,
@@ -93,9 +93,22 @@ class SystemCalls:
             raise PluginError(plugin, call.name, "a system call has at most six arguments")
         maker, arity = trampoline_maker(shape_of(prototype))
         failure = Failure(plugin, function, prototype, negative_errno, self._on_kill)
-        served = (maker(function.body, failure, _no_floats, _no_floats), arity)
+        body = function.body
+        if call.direct is not None and call.direct.body == body:
+            before = call.direct.prepare()
+            if before is not None:
+                body = _after(before, body)
+        served = (maker(body, failure, _no_floats, _no_floats), arity)
         self._served[number] = served
         return served
+
+
+def _after(first: Callable[[], None], body: Callable[..., float | None]) -> Callable[..., Any]:
+    def both(*arguments: int) -> float | None:
+        first()
+        return body(*arguments)
+
+    return both
 
 
 def _no_floats(_: object) -> float:

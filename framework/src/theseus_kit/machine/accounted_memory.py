@@ -6,9 +6,14 @@ asks it first, so that a wild pointer is an error and not the end of the process
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from theseus_kit.errors import InvalidParameterError, MemoryFaultError
 from theseus_kit.machine.page_table import IntervalMap
 from theseus_kit.values.memory import PAGE_SIZE, AddressRange, Protection, page_floor
+
+if TYPE_CHECKING:
+    from theseus_kit.machine.protocol import DirectProtection
 
 UNMAPPED = 8
 """The account's value for addresses that are not mapped; no bit of a Protection."""
@@ -37,6 +42,10 @@ class AccountedMemory:
     @property
     def view(self) -> memoryview:
         return self._view
+
+    @property
+    def direct_protection(self) -> DirectProtection | None:
+        return None
 
     def check(self, address: int, size: int, protection: Protection) -> None:
         self._check(address, size, hardware_protection(int(protection)))

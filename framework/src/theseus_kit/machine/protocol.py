@@ -58,6 +58,41 @@ class Waiting(NamedTuple):
     """The name the export was given."""
 
 
+class DirectProtection(Protocol):
+    """Guest code changes protections by itself, without Python, in areas where it may.
+
+    For the provider of memory mapping, which says where, and whose account must follow: it calls
+    :meth:`collect` before it answers anything. Nothing happens by itself: a system call has to be
+    bound, which whoever serves it does unless somebody watches it.
+    """
+
+    def tell(self, changed: Callable[[int, int, Protection], None]) -> None:
+        """Say who is told of each change, as (start, end, protection), by :meth:`collect`."""
+        ...
+
+    def allow(self, start: int, end: int) -> None:
+        """Guest code may give pages of this range any protection from now on. All of them are
+        mapped, and whoever is told knows. An old area is forgotten where there are too many."""
+        ...
+
+    def deny(self, start: int, end: int) -> None:
+        """Guest code must ask again for pages of this range, because they are to be unmapped or
+        there is something to check."""
+        ...
+
+    def collect(self) -> None:
+        """Tell of the changes made since, in order; those of one kind that touch as one."""
+        ...
+
+    def bind_caller(self, number: int) -> None:
+        """Let the instruction whose system call is being served change protections directly.
+
+        Its arguments are those of mprotect(2): address, size, protection; its ``number`` is a
+        constant. What it asks beyond the areas, or wrongly, is still asked as a system call.
+        """
+        ...
+
+
 class Memory(Protocol):
     """The address space. Ranges are whole pages; the caller keeps account of what is mapped."""
 
@@ -70,6 +105,11 @@ class Memory(Protocol):
     def view(self) -> memoryview:
         """All of memory as bytes, indexed by address. Unchecked: reading what the host has not
         mapped ends the process. For hot paths, after :meth:`check`."""
+        ...
+
+    @property
+    def direct_protection(self) -> DirectProtection | None:
+        """How guest code may change protections by itself; None on a machine where it cannot."""
         ...
 
     def map(self, address: int, size: int, protection: Protection) -> None:

@@ -64,6 +64,19 @@ class CObject(NamedTuple):
     reaches ``errno`` so. :meth:`Namespace.thread_local` tells its module."""
 
 
+class DirectWay(NamedTuple):
+    """How a machine may serve most calls of a system call without Python.
+
+    It is for ``body`` alone: where a wrapper has put another body in, to watch the calls or to
+    alter them, it is not used.
+    """
+
+    body: Callable[..., float | None]
+    prepare: Callable[[], Callable[[], None] | None]
+    """Called at the first call. Returns what is to be called before ``body`` each time a call
+    comes to Python nevertheless, or None where this platform has no direct way."""
+
+
 class SystemCall(NamedTuple):
     """A Linux x86-64 system call: its number and the function that serves it.
 
@@ -72,6 +85,8 @@ class SystemCall(NamedTuple):
 
     number: int
     function: CFunction
+    direct: DirectWay | None = None
+    """How guest code may do without ``function`` in most cases."""
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from theseus_kit.errors import (
@@ -38,6 +38,10 @@ from theseus_kit_region.page import ADDRESS_SPACE, page_range, round_to_page_bou
 from theseus_kit_region.page_allocator import PageAllocator
 from theseus_kit_region.range_tree import Range
 from theseus_kit_region.region_map import PageAttributes, RegionMap, region_of
+
+_ANY_PROTECTION = Protection.READ_WRITE_EXECUTE
+_NEIGHBOURS = 4
+"""How many regions on either side of one belong to what guest code is likely to ask for next."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,15 @@ class RegionPlugin(Plugin):
         self._pages = PageAllocator(self._memory.territory, options.guard_gap)
         self._regions = RegionMap()
         self._host_lock: HostLock | None = None
+        self._direct = direct = self._memory.direct_protection
+        self._collect: Callable[[], None] = _nothing_to_collect
+        if direct is not None:
+            direct.tell(self._changed_directly)
+            self._collect = direct.collect
 
     @hookimpl
     def memory_map(self, request: MapRequest) -> Region:
+        self._collect()
         placement = request.placement
         at = placement.address if isinstance(placement, AtAddress) else 0
         start, end = page_range(at, request.size)
@@ -93,6 +103,8 @@ class RegionPlugin(Plugin):
             attributes = attributes._replace(file=(device, inode, offset - start))
         mapped = (start, size, attributes)
         self._regions.replace(start, end, [mapped])
+        if self._direct is not None and attributes.max_protection is _ANY_PROTECTION:
+            self._direct.allow(start, end)
         return region_of(mapped)
 
     def _exact_place(self, start: int, end: int, replace: bool) -> int:
@@ -100,6 +112,8 @@ class RegionPlugin(Plugin):
         if start < territory.start or end > territory.end:
             raise OutOfMemoryError(f"{start:#x}-{end:#x} lies outside {territory!r}")
         if replace:
+            if self._direct is not None:
+                self._direct.deny(start, end)
             self._release_locks(self._regions.pieces(start, end))
         elif not self._pages.is_free(start, end):
             raise AddressInUseError(f"{start:#x}-{end:#x} is taken, wholly or in part")
@@ -127,13 +141,18 @@ class RegionPlugin(Plugin):
                 raise
 
     def _drop(self, start: int, end: int) -> None:
+        if self._direct is not None:
+            self._direct.deny(start, end)
         self._memory.unmap(start, end - start)
         self._regions.replace(start, end, ())
         self._pages.release(start, end)
 
     @hookimpl
     def memory_protect(self, address: int, size: int, protection: Protection) -> None:
+        self._collect()
         start, end = page_range(address, size)
+        if self._direct is not None:
+            self._allow_around(start, end)
         pieces = self._regions.mapped_pieces(start, end)
         if protection > Protection.READ_WRITE_EXECUTE:
             raise InvalidParameterError(f"{protection!r} is no protection")
@@ -142,17 +161,50 @@ class RegionPlugin(Plugin):
         for base, _, attributes in pieces:
             most = attributes.max_protection
             # Arithmetic on flags takes a microsecond each time; nearly every region allows all.
-            if most is not Protection.READ_WRITE_EXECUTE and protection & ~most:
+            if most is not _ANY_PROTECTION and protection & ~most:
                 raise ProtectionDeniedError(f"{base:#x} may have at most {most}, not {protection}")
         self._memory.protect(start, end - start, protection)
+        self._note_protection(start, end, pieces, protection)
+
+    def _note_protection(
+        self,
+        start: int,
+        end: int,
+        pieces: Sequence[Range[PageAttributes]],
+        protection: Protection,
+    ) -> None:
         self._regions.replace(
             start,
             end,
             [(base, length, old.protected(protection)) for base, length, old in pieces],
         )
 
+    def _changed_directly(self, start: int, end: int, protection: Protection) -> None:
+        """Guest code has done by itself what :meth:`memory_protect` does, where it may."""
+        self._note_protection(start, end, self._regions.pieces(start, end), protection)
+
+    def _allow_around(self, start: int, end: int) -> None:
+        """Let guest code change by itself what it asks about, and what lies around it."""
+        direct = self._direct
+        assert direct is not None
+        low, high = start, start
+        for base, size, attributes in self._regions.overlapping(start, end):
+            if base > high or attributes.max_protection is not _ANY_PROTECTION:
+                break
+            low, high = min(low, base), base + size
+        if high < end:
+            return
+        for _ in range(_NEIGHBOURS):
+            below, above = self._regions.find(low - 1), self._regions.find(high)
+            if below is not None and below[2].max_protection is _ANY_PROTECTION:
+                low = below[0]
+            if above is not None and above[2].max_protection is _ANY_PROTECTION:
+                high = above[0] + above[1]
+        direct.allow(low, high)
+
     @hookimpl
     def memory_unmap(self, address: int, size: int) -> None:
+        self._collect()
         start, end = page_range(address, size)
         pieces = self._regions.pieces(start, end)
         if not pieces:
@@ -171,6 +223,7 @@ class RegionPlugin(Plugin):
 
     @hookimpl
     def memory_query(self, address: int) -> Region:
+        self._collect()
         start, _ = page_range(address, 1)
         found = self._regions.find(start)
         if found is None:
@@ -179,12 +232,14 @@ class RegionPlugin(Plugin):
 
     @hookimpl
     def memory_query_range(self, address: int, size: int) -> Sequence[Region]:
+        self._collect()
         start, length = round_to_page_boundaries(address, size)
         end = min(start + length, ADDRESS_SPACE)
         return [region_of(found) for found in self._regions.overlapping(start, end)]
 
     @hookimpl
     def memory_lock(self, address: int, size: int) -> None:
+        self._collect()
         start, end = page_range(address, size)
         pieces = self._regions.mapped_pieces(start, end)
         for base, _, attributes in pieces:
@@ -205,6 +260,7 @@ class RegionPlugin(Plugin):
 
     @hookimpl
     def memory_unlock(self, address: int, size: int) -> None:
+        self._collect()
         start, end = page_range(address, size)
         pieces = self._regions.mapped_pieces(start, end)
         self._release_locks(pieces)
@@ -212,6 +268,7 @@ class RegionPlugin(Plugin):
 
     @hookimpl
     def platform_closed(self) -> None:
+        self._collect()
         if self._host_lock is not None:
             self._release_locks(list(self._regions))
 
@@ -233,6 +290,10 @@ class RegionPlugin(Plugin):
         self._regions.replace(
             start, end, [(base, length, old.with_lock(locked)) for base, length, old in pieces]
         )
+
+
+def _nothing_to_collect() -> None:
+    """On a machine whose guest code changes no protection by itself."""
 
 
 def _attributes_of(request: MapRequest, size: int) -> PageAttributes:

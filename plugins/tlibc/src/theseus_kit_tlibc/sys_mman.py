@@ -8,6 +8,7 @@ are not here: what cannot be done answers the error a kernel without it gives.
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from theseus_kit.errors import (
     PlatformError,
     UnmappedRegionError,
 )
+from theseus_kit.values.linkage import DirectWay, SystemCall
 from theseus_kit.values.memory import (
     PAGE_SIZE,
     AddressRange,
@@ -34,6 +36,7 @@ from theseus_kit.values.memory import (
 )
 from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function
 
+_MPROTECT = 10
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 PROT_GROWSDOWN, PROT_GROWSUP = 0x01000000, 0x02000000
 
@@ -62,6 +65,20 @@ _PROTECTIONS = tuple(
 
 class SysMman(Header):
     header: ClassVar[str] = "sys/mman.h"
+
+    def system_calls(self) -> Iterable[SystemCall]:
+        for call in super().system_calls():
+            if call.number == _MPROTECT:
+                yield call._replace(direct=DirectWay(call.function.body, self._direct))
+            else:
+                yield call
+
+    def _direct(self) -> Callable[[], None] | None:
+        """mprotect without Python, where the machine knows how and no hook's caller looks on."""
+        direct = self.library.memory.direct_protection
+        if direct is None or self.library.services.is_wrapped("memory_protect"):
+            return None
+        return lambda: direct.bind_caller(_MPROTECT)
 
     @c_function(
         "void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)",
@@ -127,7 +144,7 @@ class SysMman(Header):
         return 0
 
     @c_function(
-        "int mprotect(void *addr, size_t len, int prot)", system_call=10, on_error=MINUS_ONE
+        "int mprotect(void *addr, size_t len, int prot)", system_call=_MPROTECT, on_error=MINUS_ONE
     )
     def mprotect(self, addr: int, length: int, prot: int) -> int:
         if addr & (PAGE_SIZE - 1) or prot & ~7:

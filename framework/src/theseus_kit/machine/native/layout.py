@@ -27,6 +27,12 @@ All are in host memory that guest code has no business with. Offsets are bytes.
     │ rax rbx rcx …     │      │ frame │ (exports)    │ arguments     │
     └───────────────────┴──────┴───────┴──────────────┴───────────────┘
     0                   0x90   0x98    0xa0           0x120           0x150
+
+    journal, one page for each machine
+    ┌──────────────────────────────┬─────────────────────┬────────────────────────────────────┐
+    │ COUNT, AREA_COUNT, registers │ AREAS: (start, end) │ ENTRIES: (start, end, protection)  │
+    └──────────────────────────────┴─────────────────────┴────────────────────────────────────┘
+    0                              0x40                  0x240                          0xe40
 """
 
 from __future__ import annotations
@@ -84,6 +90,22 @@ SLOT_STACK_POINTER: Final = 0x18
 SLOT_ARGUMENTS: Final = 0x20
 SLOT_METHOD: Final = 0x50
 SLOT_SIZE: Final = 0x80
+
+# The journal of the changes of protection that guest code makes by itself, one for each machine.
+JOURNAL_COUNT: Final = 0x00
+"""How many entries there are."""
+JOURNAL_AREA_COUNT: Final = 0x08
+JOURNAL_RETURN: Final = 0x10
+JOURNAL_RBX: Final = 0x18
+JOURNAL_FLAGS: Final = 0x20
+JOURNAL_END: Final = 0x28
+JOURNAL_CONTEXT: Final = 0x30
+JOURNAL_AREAS: Final = 0x40
+"""What may be changed: (start, end), 16 bytes each."""
+JOURNAL_ENTRIES: Final = 0x240
+"""(start, end, protection), 24 bytes each, in the order they were made."""
+JOURNAL_AREA_LIMIT: Final = 32
+JOURNAL_CAPACITY: Final = 128
 
 # The kernel's ucontext_t and siginfo_t (arch/x86/include/uapi/asm/sigcontext.h, ucontext.h).
 UCONTEXT_RIP: Final = 0xA8

@@ -14,6 +14,7 @@ from threading import get_ident
 from typing import Any
 
 from theseus_kit.errors import GuestKilled, MachineError, UsageError
+from theseus_kit.machine.host_memory import view_of_memory
 from theseus_kit.machine.native import layout
 from theseus_kit.machine.native.context import ATTENTION, FRAME, HOST_STACK, THREAD, TOP, Context
 from theseus_kit.machine.native.exceptions import forbidden_interrupt, read_exception
@@ -72,14 +73,16 @@ class NativeMachine:
         )
         self._closed = False
         self._territory = Territory(options.territory_gib << 30)
-        self._memory = NativeMemory(self._territory)
-        self._view = self._memory.view
+        self._view = view_of_memory()
         self._context = Context(self._view)
         self._words = self._context.words
         self._place = self._context.address
         self._enter = self._process.enter
         self._code = OwnCode(
             self._territory.own, self._view, self._context.address, self._process.host_call
+        )
+        self._memory = NativeMemory(
+            self._territory, self._context, self._code, self._process.protect_directly
         )
         self._exception: ExceptionCallback | None = None
         self._system_call: SystemCallCallback = _no_system_call
@@ -350,6 +353,7 @@ class NativeMachine:
         self._closed = True
         self._context.belong_to_nobody()
         self._territory.release()
+        self._memory.direct_protection.close()
 
     def _on_exception(self, frame: int, ucontext: int, signal: int) -> None:
         """Answer a fault of guest code: the machine code's callback for every signal but one."""

@@ -19,6 +19,9 @@ from theseus_kit.machine.accounted_memory import (
 )
 from theseus_kit.machine.host_memory import view_of_memory
 from theseus_kit.machine.native import host_access, system
+from theseus_kit.machine.native.context import Context
+from theseus_kit.machine.native.direct_protection import DirectProtection
+from theseus_kit.machine.native.own_code import OwnCode
 from theseus_kit.machine.native.territory import GUEST_RANGE, Territory
 from theseus_kit.machine.page_table import IntervalMap
 from theseus_kit.values.memory import PAGE_SIZE, Protection, page_ceil, page_floor
@@ -30,12 +33,20 @@ _REFUSED_FILE = frozenset((errno.EPERM, errno.EACCES, errno.ENODEV))
 class NativeMemory(AccountedMemory):
     """See :class:`theseus_kit.machine.protocol.Memory`."""
 
-    def __init__(self, territory: Territory) -> None:
+    def __init__(self, territory: Territory, context: Context, code: OwnCode, protect: int) -> None:
+        """``protect`` is where :mod:`.code.protecting` begins."""
         super().__init__(territory.guest, IntervalMap(UNMAPPED), view_of_memory())
         self._own = territory.own.start
+        self._direct = DirectProtection(self._view, self._table, context, code, self.patch, protect)
+        self._collect = self._direct.collect
+
+    @property
+    def direct_protection(self) -> DirectProtection:
+        return self._direct
 
     def map(self, address: int, size: int, protection: Protection) -> None:
         end = self._whole_pages(address, size)
+        self._collect()
         allowed = hardware_protection(int(protection))
         system.map_fixed(address, size, allowed, system.ANONYMOUS)
         self._table.set(address, end, allowed)
@@ -46,6 +57,7 @@ class NativeMemory(AccountedMemory):
         end = self._whole_pages(address, size)
         if offset % PAGE_SIZE:
             raise InvalidParameterError(f"file offset {offset:#x} is not a multiple of a page")
+        self._collect()
         allowed = hardware_protection(int(protection))
         # The host answers an access past the file's last page with SIGBUS: those are anonymous.
         inside = min(size, page_ceil(max(os.fstat(descriptor).st_size - offset, 0)))
@@ -75,12 +87,14 @@ class NativeMemory(AccountedMemory):
 
     def protect(self, address: int, size: int, protection: Protection) -> None:
         end = self._whole_pages(address, size)
+        self._collect()
         allowed = hardware_protection(int(protection))
         system.protect(address, size, allowed)
         self._table.set(address, end, allowed)
 
     def unmap(self, address: int, size: int) -> None:
         end = self._whole_pages(address, size)
+        self._collect()
         system.map_fixed(address, size, system.PROT_NONE, system.ANONYMOUS)
         self._table.set(address, end, UNMAPPED)
 
@@ -98,6 +112,7 @@ class NativeMemory(AccountedMemory):
 
     def _check(self, address: int, size: int, needed: int) -> None:
         if self._start <= address and address + size <= self._end:
+            self._collect()
             super()._check(address, size, needed)
             return
         self._refuse_strangers(address, "write" if needed & WRITE else "read")
@@ -116,6 +131,7 @@ class NativeMemory(AccountedMemory):
 
     def patch(self, address: int, code: bytes) -> None:
         """Write into mapped pages whatever their protection, which stays."""
+        self._collect()
         end = address + len(code)
         for page in range(page_floor(address), page_ceil(end), PAGE_SIZE):
             system.protect(page, PAGE_SIZE, system.PROT_READ_WRITE)

@@ -67,6 +67,11 @@ class OwnCode:
             raise MachineError(f"{address:#x} is no export of this machine")
         return number
 
+    @property
+    def next_address(self) -> int:
+        """Where :meth:`place` will put what it is given next."""
+        return self._next
+
     def place(self, code: bytes, name: str) -> int:
         """Copy code to executable memory; return its address."""
         address = self._next

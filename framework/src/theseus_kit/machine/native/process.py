@@ -24,7 +24,14 @@ from theseus_kit.errors import GuestInterrupted, MachineError
 from theseus_kit.machine.host_memory import view_of_memory
 from theseus_kit.machine.native import layout, system
 from theseus_kit.machine.native.builtin import new_builtin
-from theseus_kit.machine.native.code import entering, leaving, link, processor, signals
+from theseus_kit.machine.native.code import (
+    entering,
+    leaving,
+    link,
+    processor,
+    protecting,
+    signals,
+)
 from theseus_kit.machine.native.dispatch import SystemCallDispatch
 from theseus_kit.machine.native.handlers import TICK_SIGNAL, SignalHandlers
 from theseus_kit.machine.native.prepared import STUB_SIZE, PreparedCalls
@@ -88,6 +95,7 @@ class Process:
         linked = link(
             (
                 *(entering.LISTING, leaving.LISTING, signals.LISTING, processor.LISTING),
+                protecting.LISTING,
                 *entries,
                 "end_of_entries:",
             ),
@@ -103,6 +111,7 @@ class Process:
         labels = linked.labels
         self.code = AddressRange.of_size(base, _CODE_SIZE + _STUBS_SIZE)
         self.host_call = labels["host_call"]
+        self.protect_directly = labels["protect_directly"]
         self._labels = labels
         self._set("first_entry", labels["entry_0"])
         self._set("entries_size", labels["end_of_entries"] - labels["entry_0"])

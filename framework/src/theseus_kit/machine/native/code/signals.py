@@ -47,7 +47,7 @@ found_thread:
     0f 82 @                             | jb in_guest
     ; a jump to nowhere: the fetch itself faulted
     83 ff 0b                            | cmp edi, SIGSEGV
-    0f 85 @                             | jne not_in_guest
+    0f 85 @                             | jne not_in_guest_now
     48 83 ba c8 00 00 00 0e             | cmp qword ptr [rdx + UCONTEXT_TRAPNO], 0xe
     0f 85 @                             | jne not_in_guest
     f6 82 c0 00 00 00 10                | test byte ptr [rdx + UCONTEXT_ERR], 0x10
@@ -182,6 +182,12 @@ tick_with_gil:
     49 89 44 24 10                      | mov qword ptr [r12 + THREAD_GIL], rax
     49 c7 44 24 38 00 00 00 00          | mov qword ptr [r12 + THREAD_TICKS], 0
     e9 @                                | jmp resume_guest
+
+not_in_guest_now:
+    ; guest code goes on: the timer is still wanted
+    3b 3d @                             | cmp edi, dword ptr [rip + tick_signal]
+    0f 85 @                             | jne not_ours
+    c3                                  | ret
 
 not_in_guest:
     3b 3d @                             | cmp edi, dword ptr [rip + tick_signal]
