@@ -152,10 +152,24 @@ def test_standard_output_is_the_hosts(c, capfd):
     assert capfd.readouterr() == ("out", "err")
 
 
-def test_a_stream_has_no_positions_and_is_no_terminal_here(c):
-    assert c.syscall_(8, 1, 0, 0) == -errno.ESPIPE
-    descriptor = os.open(os.devnull, os.O_RDONLY)
-    os.close(descriptor)
+def test_a_stream_has_positions_where_the_hosts_has(c, tmp_path):
+    reader, writer = os.pipe()
+    before = os.dup(0)
+    try:
+        os.dup2(reader, 0)
+        assert c.syscall_(8, 0, 0, 0) == -errno.ESPIPE
+        (tmp_path / "file").write_bytes(b"0123456789")
+        with (tmp_path / "file").open("rb") as file:
+            os.dup2(file.fileno(), 0)
+            assert c.lseek(0, 4, 0) == 4
+            assert os.lseek(0, 0, 1) == 4
+    finally:
+        os.dup2(before, 0)
+        for descriptor in (reader, writer, before):
+            os.close(descriptor)
+
+
+def test_what_is_no_terminal_says_so(c):
     assert c.isatty(77) == 0
     assert c.errno == errno.EBADF
 

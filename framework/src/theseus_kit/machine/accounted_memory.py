@@ -68,6 +68,12 @@ class AccountedMemory:
             raise InvalidParameterError(f"[{address:#x}, {end:#x}) is not within {self._guest}")
         return end
 
+    def window(self, address: int, size: int, *, writable: bool) -> memoryview:
+        if size <= 0:
+            return self._view[:0]
+        self._check(address, size, READ | WRITE if writable else READ)
+        return self._view[address : address + size]
+
     def read(self, address: int, size: int) -> bytes:
         if size <= 0:
             return b""

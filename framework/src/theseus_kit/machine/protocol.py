@@ -138,6 +138,13 @@ class Memory(Protocol):
         """Raise MemoryFaultError, naming the first address, unless all pages allow it."""
         ...
 
+    def window(self, address: int, size: int, *, writable: bool) -> memoryview:
+        """The bytes themselves, for the host to read, or to fill before guest code runs again.
+
+        Raises MemoryFaultError where the guest could not read, or write.
+        """
+        ...
+
     def read(self, address: int, size: int) -> bytes:
         """Copy bytes out. Raises MemoryFaultError where the guest could not read."""
         ...

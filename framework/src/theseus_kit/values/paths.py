@@ -83,6 +83,10 @@ class FileKind(Enum):
     FILE = "file"
     DIRECTORY = "directory"
     SYMBOLIC_LINK = "symbolic link"
+    CHARACTER_DEVICE = "character device"
+    BLOCK_DEVICE = "block device"
+    PIPE = "pipe"
+    SOCKET = "socket"
     OTHER = "other"
 
 
@@ -100,6 +104,8 @@ class FileStatus(NamedTuple):
     changed: int = 0
     created: int | None = None
     """None where the file system does not tell."""
+    blocks: int | None = None
+    """What it takes on its medium, in units of 512 bytes; None where nobody knows."""
 
 
 class StatusChange(NamedTuple):
@@ -157,9 +163,9 @@ class OpenFile(Protocol):
         ...
 
     def read(self, size: int = -1) -> bytes: ...
-    def write(self, data: bytes) -> int: ...
+    def write(self, data: bytes | memoryview) -> int: ...
     def read_at(self, size: int, offset: int) -> bytes: ...
-    def write_at(self, data: bytes, offset: int) -> int: ...
+    def write_at(self, data: bytes | memoryview, offset: int) -> int: ...
     def seek(self, offset: int, whence: int = 0) -> int: ...
     def truncate(self, size: int) -> None: ...
     def allocate(self, offset: int, size: int) -> None:

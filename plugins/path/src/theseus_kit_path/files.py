@@ -58,7 +58,7 @@ class HostFile:
         except (OSError, OverflowError) as error:
             raise as_platform_error(error, self._text) from error
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         try:
             return os.write(self._descriptor, data)
         except (OSError, OverflowError) as error:
@@ -71,7 +71,7 @@ class HostFile:
         except (OSError, OverflowError) as error:
             raise as_platform_error(error, self._text) from error
 
-    def write_at(self, data: bytes, offset: int) -> int:
+    def write_at(self, data: bytes | memoryview, offset: int) -> int:
         """Write at ``offset``, or at the end of a file that is appended to (pwrite(2), BUGS); the
         file's position stays."""
         try:
@@ -156,13 +156,13 @@ class UnreadableFile:
     def read(self, size: int = -1) -> bytes:
         self._refuse(self._no_bytes)
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         self._refuse(errno.EBADF)
 
     def read_at(self, size: int, offset: int) -> bytes:
         self._refuse(self._no_bytes)
 
-    def write_at(self, data: bytes, offset: int) -> int:
+    def write_at(self, data: bytes | memoryview, offset: int) -> int:
         self._refuse(errno.EBADF)
 
     def allocate(self, offset: int, size: int) -> None:

@@ -11,6 +11,10 @@ _KINDS = {
     stat.S_IFREG: FileKind.FILE,
     stat.S_IFDIR: FileKind.DIRECTORY,
     stat.S_IFLNK: FileKind.SYMBOLIC_LINK,
+    stat.S_IFCHR: FileKind.CHARACTER_DEVICE,
+    stat.S_IFBLK: FileKind.BLOCK_DEVICE,
+    stat.S_IFIFO: FileKind.PIPE,
+    stat.S_IFSOCK: FileKind.SOCKET,
 }
 
 
@@ -26,6 +30,8 @@ def status_of(result: os.stat_result) -> FileStatus:
         result.st_atime_ns,
         result.st_mtime_ns,
         result.st_ctime_ns,
+        None,
+        result.st_blocks,
     )
 
 

@@ -194,5 +194,8 @@ def _entry(found: os.DirEntry[str]) -> DirectoryEntry:
     elif found.is_file(follow_symlinks=False):
         kind = FileKind.FILE
     else:
-        kind = FileKind.OTHER
+        try:
+            kind = status_of(found.stat(follow_symlinks=False)).kind
+        except FileNotFoundError:  # gone meanwhile: the scan only said that it was none of these
+            kind = FileKind.OTHER
     return DirectoryEntry(found.name, kind, found.inode())

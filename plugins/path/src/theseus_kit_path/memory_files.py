@@ -20,6 +20,7 @@ ENTRY_COST = 256
 """Bytes of the limit that a directory entry takes beside its name, about what Python takes for
 it: so that empty files are bounded too."""
 
+_PAGE, _BLOCK = 4096, 512
 _LONGEST_FILE = (1 << 63) - 1
 _SEEK_DATA, _SEEK_HOLE = 3, 4
 
@@ -99,6 +100,7 @@ class Inode:
             self.modified,
             self.changed,
             self.created,
+            -(-len(self.data) // _PAGE) * (_PAGE // _BLOCK),
         )
 
     def change(self, change: StatusChange) -> None:
@@ -172,7 +174,7 @@ class Inode:
             self.store.release(-grows)
         self.touch()
 
-    def write(self, data: bytes, offset: int) -> int:
+    def write(self, data: bytes | memoryview, offset: int) -> int:
         """Write what fits below the limit. Raises OSError (ENOSPC) if that is nothing."""
         if not data:
             return 0
@@ -237,7 +239,7 @@ class MemoryFile:
             data = self._for(OpenMode.READ).data
             return bytes(memoryview(data)[start : start + max(size, 0)])
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         """Write at the file's position, or at its end; what does not fit the limit is left."""
         with self._lock:
             inode = self._for(OpenMode.WRITE)
@@ -247,7 +249,7 @@ class MemoryFile:
             self._position += written
             return written
 
-    def write_at(self, data: bytes, offset: int) -> int:
+    def write_at(self, data: bytes | memoryview, offset: int) -> int:
         """Write at ``offset``, or at the end of a file that is appended to, as Linux does it
         (pwrite(2), BUGS); the file's position stays."""
         with self._lock:
@@ -317,7 +319,7 @@ class MemoryFile:
                 inode.free_if_forgotten()
                 self._on_close(self)
 
-    def _write(self, inode: Inode, data: bytes, offset: int) -> int:
+    def _write(self, inode: Inode, data: bytes | memoryview, offset: int) -> int:
         try:
             return inode.write(data, offset)
         except OSError as error:

@@ -1,129 +1,221 @@
 """The descriptor table: which open file a guest's small integer stands for.
 
-0, 1 and 2 are the host's standard streams; everything else comes from the path hooks. What files
-are and how they are opened is :mod:`.fcntl`'s and the path provider's business.
+As POSIX has it in three layers, of which the outer two are here::
+
+    descriptor 3 ──┐ (close-on-exec)
+                   ├─→ Description: status flags, position in ─→ OpenFile: the path provider's,
+    descriptor 7 ──┘   a directory, how many descriptors        a stream, a pipe …
+
+0, 1 and 2 are the host's standard streams (:mod:`.streams`); the rest comes from the path hooks and
+from whoever else adds open files. What files are and how they are opened is not known here.
 """
 
 from __future__ import annotations
 
 import errno
-import os
-from heapq import heappop, heappush
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
-from theseus_kit.values.paths import FileKind, FileStatus, OpenMode
+from theseus_kit.values.paths import FileKind, OpenMode
+from theseus_kit_tlibc.readiness import Waitable, waits_on_host
+from theseus_kit_tlibc.streams import standard_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from theseus_kit.values.paths import DirectoryEntry, OpenFile, StatusChange
+    from theseus_kit.values.paths import DirectoryEntry, OpenFile
 
 OPEN_MAX = 1024
+"""Descriptors a guest may have at once unless told: Linux's default RLIMIT_NOFILE."""
+
+O_WRONLY, O_RDWR, O_APPEND, O_NONBLOCK = 0o1, 0o2, 0o2000, 0o4000
+O_DSYNC, O_LARGEFILE, O_PATH = 0o10000, 0o100000, 0o10000000
+_STANDARD_ERROR = 2
 _REMEMBERED = 2048
 
 
-class Stream:
-    """A standard stream of the host, as an open file without a position."""
+class Waiting(Enum):
+    """What reading and writing an open file may wait for."""
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor: int | None = descriptor
-        self.mode = OpenMode.WRITE if descriptor else OpenMode.READ
-        self._number = descriptor
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            return os.read(self._number, size if size >= 0 else 1 << 20)
-        except OSError as error:
-            raise _as_platform_error(error) from error
-
-    def write(self, data: bytes) -> int:
-        try:
-            return os.write(self._number, data)
-        except OSError as error:
-            raise _as_platform_error(error) from error
-
-    def read_at(self, size: int, offset: int) -> bytes:
-        raise PlatformError("a stream has no positions", errno.ESPIPE)
-
-    def write_at(self, data: bytes, offset: int) -> int:
-        raise PlatformError("a stream has no positions", errno.ESPIPE)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        raise PlatformError("a stream has no positions", errno.ESPIPE)
-
-    def truncate(self, size: int) -> None:
-        raise InvalidParameterError("a stream has no length")
-
-    def allocate(self, offset: int, size: int) -> None:
-        raise PlatformError("a stream has no length", errno.ESPIPE)
-
-    def synchronize(self) -> None:
-        raise InvalidParameterError("a stream cannot be synchronised")
-
-    def set_append(self, append: bool) -> None:
-        """A stream has only its end to be written to."""
-
-    def entries(self) -> Sequence[DirectoryEntry]:
-        raise PlatformError("a stream is no directory", errno.ENOTDIR)
-
-    def status(self) -> FileStatus:
-        return FileStatus(FileKind.OTHER, 0, permissions=0o620)
-
-    def change(self, change: StatusChange) -> None:
-        raise PlatformError("the streams are the host's", errno.EPERM)
-
-    def close(self) -> None:
-        """The stream is the host's: the guest loses it, the host keeps it."""
+    NEVER = "never"
+    ON_HOST = "whoever has the other end, on the host"
+    ON_TASKS = "another task"
 
 
-def _as_platform_error(error: OSError) -> PlatformError:
-    return PlatformError(error.strerror or str(error), error.errno)
+class Description:
+    """An open file description: what descriptors share that were made of each other by dup(2)."""
+
+    __slots__ = (
+        "_is_directory",
+        "file",
+        "flags",
+        "host",
+        "listing",
+        "position",
+        "references",
+        "said",
+        "waiting",
+    )  # fmt: skip
+
+    def __init__(self, file: OpenFile, flags: int) -> None:
+        self.file = file
+        self.flags = flags
+        """Access mode and status flags, as F_GETFL tells them."""
+        descriptor = file.descriptor
+        self.host = -1 if descriptor is None else descriptor
+        """The host descriptor to be used directly, -1 if there is none."""
+        self.waiting = Waiting.NEVER
+        if isinstance(file, Waitable):
+            self.waiting = Waiting.ON_TASKS
+        elif descriptor is not None and waits_on_host(file) is not None:
+            self.waiting = Waiting.ON_HOST
+        self.references = 0
+        self.position = 0
+        """The next entry of a directory to be told, counted from 0."""
+        self.listing: Sequence[DirectoryEntry] | None = None
+        """The directory as it was when its reading began."""
+        self._is_directory: bool | None = None
+        self.said = False
+        """What is written is kept as the guest's last words."""
+
+    @property
+    def is_directory(self) -> bool:
+        if self._is_directory is None:
+            self._is_directory = self.host < 0 and self.file.status().kind is FileKind.DIRECTORY
+        return self._is_directory
+
+    def release(self) -> None:
+        """One descriptor less; the last one closes the file."""
+        self.references -= 1
+        if self.references == 0:
+            self.host = -1
+            self.listing = None
+            self.file.close()
 
 
 class Files:
-    """One platform's open descriptors. Numbers are the lowest free ones, as POSIX has it."""
+    """One platform's open descriptors. Numbers are the lowest free ones, as POSIX has it.
 
-    def __init__(self) -> None:
-        self._open: dict[int, OpenFile] = {number: Stream(number) for number in range(3)}
-        self._free: list[int] = []
-        self._next = 3
+    Every method that takes a descriptor raises PlatformError (EBADF) where it is not open.
+    """
+
+    def __init__(self, limit: int = OPEN_MAX) -> None:
+        self.limit = limit
+        """Descriptors are less than this (getrlimit(2), RLIMIT_NOFILE)."""
+        self.descriptions: dict[int, Description] = {}
+        """For hot paths; to be changed here only."""
+        self._closed_on_exec: set[int] = set()
+        self._lowest = 0
+        """No number below is free."""
         self.last_words = b""
         """The end of what the guest wrote to its standard error: why it aborts."""
+        for number, stream in standard_streams().items():
+            description = Description(stream, stream.host_flags)
+            description.said = number == _STANDARD_ERROR
+            self._put(number, description, close_on_exec=False)
+
+    def description(self, descriptor: int) -> Description:
+        found = self.descriptions.get(descriptor)
+        if found is None:
+            raise PlatformError(f"descriptor {descriptor} is not open", errno.EBADF)
+        return found
 
     def open_file(self, descriptor: int) -> OpenFile:
-        """Raises PlatformError (EBADF)."""
-        file = self._open.get(descriptor)
-        if file is None:
-            raise PlatformError(f"descriptor {descriptor} is not open", errno.EBADF)
-        return file
+        return self.description(descriptor).file
 
-    def add(self, file: OpenFile) -> int:
-        """Give a file a descriptor. Raises PlatformError (EMFILE); the file is closed then."""
-        if len(self._open) >= OPEN_MAX:
+    def usable(self, descriptor: int) -> OpenFile:
+        """An open file for more than starting paths and telling its status: EBADF for O_PATH."""
+        description = self.description(descriptor)
+        if description.flags & O_PATH:
+            raise PlatformError(f"descriptor {descriptor} only holds a file", errno.EBADF)
+        return description.file
+
+    def check_room(self, lowest: int = 0) -> int:
+        """The number the next file gets, ``lowest`` or more. Raises PlatformError (EMFILE)."""
+        number = max(self._lowest, lowest)
+        while number in self.descriptions:
+            number += 1
+        if lowest <= self._lowest:
+            self._lowest = number
+        if number >= self.limit:
+            raise PlatformError(f"{len(self.descriptions)} files are open", errno.EMFILE)
+        return number
+
+    def add(self, file: OpenFile, flags: int | None = None, *, close_on_exec: bool = False) -> int:
+        """Give a file a descriptor; EMFILE, upon which the file is closed.
+
+        ``flags`` are its access mode and status flags; those of its mode if left out.
+        """
+        try:
+            number = self.check_room()
+        except PlatformError:
             file.close()
-            raise PlatformError(f"{OPEN_MAX} files are open", errno.EMFILE)
-        if self._free:
-            descriptor = heappop(self._free)
-        else:
-            descriptor = self._next
-            self._next += 1
-        self._open[descriptor] = file
-        return descriptor
+            raise
+        flags = flags_of(file.mode) if flags is None else flags
+        self._put(number, Description(file, flags), close_on_exec)
+        return number
+
+    def duplicate(self, descriptor: int, lowest: int = 0, *, close_on_exec: bool = False) -> int:
+        """A second descriptor for the same description (fcntl(2), F_DUPFD); EINVAL, EMFILE."""
+        description = self.description(descriptor)
+        if not 0 <= lowest < self.limit:
+            raise InvalidParameterError(f"no descriptor can be {lowest} or more")
+        number = self.check_room(lowest)
+        self._put(number, description, close_on_exec)
+        return number
+
+    def duplicate_to(self, descriptor: int, number: int, *, close_on_exec: bool = False) -> int:
+        """Make ``number`` stand for the same description, closing what it stood for (dup2(2))."""
+        description = self.description(descriptor)
+        if not 0 <= number < self.limit:
+            raise PlatformError(f"no descriptor can be {number}", errno.EBADF)
+        if number != descriptor:
+            replaced = self.descriptions.get(number)
+            self._put(number, description, close_on_exec)
+            if replaced is not None:
+                replaced.release()
+        return number
+
+    def closes_on_exec(self, descriptor: int) -> bool:
+        self.description(descriptor)
+        return descriptor in self._closed_on_exec
+
+    def set_close_on_exec(self, descriptor: int, close: bool) -> None:
+        self.description(descriptor)
+        (self._closed_on_exec.add if close else self._closed_on_exec.discard)(descriptor)
 
     def close(self, descriptor: int) -> None:
-        file = self.open_file(descriptor)
-        del self._open[descriptor]
-        heappush(self._free, descriptor)
-        file.close()
+        description = self.description(descriptor)
+        del self.descriptions[descriptor]
+        self._closed_on_exec.discard(descriptor)
+        self._lowest = min(self._lowest, descriptor)
+        description.release()
 
-    def write(self, descriptor: int, data: bytes) -> int:
-        if descriptor == 2:
-            self.last_words = (self.last_words + data)[-_REMEMBERED:]
-        return self.open_file(descriptor).write(data)
+    def close_range(self, first: int, last: int) -> None:
+        """Close all descriptors from ``first`` to ``last``, both included."""
+        for descriptor in [number for number in self.descriptions if first <= number <= last]:
+            self.close(descriptor)
+
+    def remember(self, data: bytes) -> None:
+        """Keep what the guest writes to its standard error."""
+        self.last_words = (self.last_words + data)[-_REMEMBERED:]
 
     def close_all(self) -> None:
         """Close what the guest left open."""
-        for file in self._open.values():
-            file.close()
-        self._open.clear()
+        self.close_range(0, self.limit)
+
+    def _put(self, number: int, description: Description, close_on_exec: bool) -> None:
+        self.descriptions[number] = description
+        description.references += 1
+        (self._closed_on_exec.add if close_on_exec else self._closed_on_exec.discard)(number)
+
+
+def flags_of(mode: OpenMode) -> int:
+    """The flags of open(2) that an open file's mode stands for."""
+    if OpenMode.PATH in mode:
+        return O_PATH
+    flags = O_APPEND if OpenMode.APPEND in mode else 0
+    if OpenMode.WRITE in mode:
+        flags |= O_RDWR if OpenMode.READ in mode else O_WRONLY
+    return flags

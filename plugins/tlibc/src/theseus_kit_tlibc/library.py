@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 from theseus_kit.errors import PlatformError
 from theseus_kit.plugin import option
 from theseus_kit.values.memory import MapRequest, Protection
-from theseus_kit_tlibc.files import Files
+from theseus_kit_tlibc.files import OPEN_MAX, Files
 from theseus_kit_tlibc.heap import Heap
+from theseus_kit_tlibc.locations import Locations
+from theseus_kit_tlibc.locks import Locks
+from theseus_kit_tlibc.transfer import Transfers
 
 if TYPE_CHECKING:
     from pluggy import HookRelay
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from theseus_kit.machine.protocol import Machine, Memory
     from theseus_kit.plugin import Services
     from theseus_kit.task import Task
-    from theseus_kit.values.paths import PlatformPath
+    from theseus_kit.values.paths import Location
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class Options:
         None, help="seed of getrandom(), for runs that repeat; without one the host's randomness"
     )
     processors: int = option(1, help="how many processors the guest is told it has")
+    max_open_files: int = option(
+        OPEN_MAX, help="how many descriptors the guest may have open: EMFILE beyond"
+    )
 
 
 class Library:
@@ -46,7 +52,10 @@ class Library:
         self.options = options
         self.machine: Machine = services.machine
         self.memory: Memory = services.machine.memory
-        self.files = Files()
+        self.files = Files(options.max_open_files)
+        self.locations = Locations(self)
+        self.locks = Locks(self)
+        self.transfers = Transfers(self)
         self._constants: dict[bytes, int] = {}
 
     @property
@@ -93,13 +102,17 @@ class Library:
             self.memory.write(address, data)
         return address
 
-    def path(self, pathname: int) -> PlatformPath:
-        """The path a C string names, from the working directory where it is relative."""
-        text = self.memory.read_string(pathname).decode("utf-8", "surrogateescape")
-        if not text:
-            raise PlatformError("an empty path", errno.ENOENT)
-        path: PlatformPath = self.hooks.path_parse(text=self.options.directory).join(text)
-        return path
+    def path(self, pathname: int) -> Location:
+        """What a C string names, from the working directory where it is relative."""
+        return self.locations.here(pathname)
+
+    def now(self) -> int:
+        """Nanoseconds since the epoch, by the platform's clock."""
+        return self.services.clock.realtime_ns()
+
+    def sleep(self, nanoseconds: int) -> None:
+        """Let other tasks run for a while; for functions that are declared as blocking."""
+        self.services.tasks.sleep(nanoseconds)
 
     def map_pages(self, size: int, label: str) -> int:
         """Map zeroed, writable pages of the library's own. Raises OutOfMemoryError."""

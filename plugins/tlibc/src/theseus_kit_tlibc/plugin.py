@@ -9,6 +9,7 @@ from theseus_kit.hookspecs import Group, hookimpl
 from theseus_kit.plugin import Plugin, PluginDescription
 from theseus_kit.values.linkage import CFunction, CObject, SystemCall
 from theseus_kit_tlibc.assert_ import Assert
+from theseus_kit_tlibc.dirent import Dirent
 from theseus_kit_tlibc.errno import Errno
 from theseus_kit_tlibc.fcntl import Fcntl
 from theseus_kit_tlibc.library import Library, Options
@@ -22,12 +23,20 @@ from theseus_kit_tlibc.signal_send import SignalSending
 from theseus_kit_tlibc.stdio import Stdio
 from theseus_kit_tlibc.stdlib import Stdlib
 from theseus_kit_tlibc.string import String
+from theseus_kit_tlibc.sys_file import SysFile
+from theseus_kit_tlibc.sys_ioctl import SysIoctl
 from theseus_kit_tlibc.sys_mman import SysMman
 from theseus_kit_tlibc.sys_random import SysAuxv, SysRandom
+from theseus_kit_tlibc.sys_sendfile import SysSendfile
+from theseus_kit_tlibc.sys_stat import SysStat
+from theseus_kit_tlibc.sys_statfs import SysStatfs
+from theseus_kit_tlibc.sys_uio import SysUio
 from theseus_kit_tlibc.syscall import Syscall
 from theseus_kit_tlibc.time import Time
 from theseus_kit_tlibc.tls import TlsAreas
 from theseus_kit_tlibc.unistd import Unistd
+from theseus_kit_tlibc.unistd_names import UnistdNames
+from theseus_kit_tlibc.unistd_process import UnistdProcess
 
 if TYPE_CHECKING:
     from theseus_kit.image import Image
@@ -62,6 +71,9 @@ class CLibraryPlugin(Plugin):
             *(Sched(library), Pthread(library), self._random, SysAuxv(library), self._link),
             *(Syscall(library), Math(library), Pwd(library)),
             SignalSending(library, self._signal),
+            *(UnistdNames(library), UnistdProcess(library), SysUio(library), SysStat(library)),
+            *(SysStatfs(library), SysIoctl(library), SysFile(library), SysSendfile(library)),
+            Dirent(library),
         )
 
     @hookimpl

@@ -38,7 +38,7 @@ from theseus_kit_tlibc.signal_frame import (
     write_registers,
 )
 from theseus_kit_tlibc.signal_tasks import UNBLOCKABLE, TaskSignals
-from theseus_kit_tlibc.unistd import PROCESS_ID, USER_ID
+from theseus_kit_tlibc.unistd_process import PROCESS_ID, USER_ID
 
 if TYPE_CHECKING:
     from theseus_kit_tlibc.library import Library

@@ -57,3 +57,9 @@ class EmulatedMemory(AccountedMemory):
         super().write(address, data)
         if data:
             self._translation.bytes_changed(page_floor(address), page_ceil(address + len(data)))
+
+    def window(self, address: int, size: int, *, writable: bool) -> memoryview:
+        window = super().window(address, size, writable=writable)
+        if writable and size > 0:
+            self._translation.bytes_changed(page_floor(address), page_ceil(address + size))
+        return window

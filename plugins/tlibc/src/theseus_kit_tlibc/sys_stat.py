@@ -1,0 +1,334 @@
+"""sys/stat.h: what files are told to be, their permissions and times, and making directories.
+
+The layouts are those of x86-64 Linux: ``struct stat`` (144 bytes) and ``struct statx`` (256).
+"""
+
+from __future__ import annotations
+
+import errno
+from struct import Struct
+from typing import ClassVar
+
+from theseus_kit.errors import InvalidParameterError, PlatformError
+from theseus_kit.values.paths import FileKind, FileStatus, StatusChange
+from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function, system_call
+from theseus_kit_tlibc.locations import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_NO_AUTOMOUNT,
+    AT_SYMLINK_NOFOLLOW,
+    PERMISSIONS,
+    check_flags,
+)
+
+_TYPES = {
+    FileKind.FILE: 0o100000,
+    FileKind.DIRECTORY: 0o040000,
+    FileKind.SYMBOLIC_LINK: 0o120000,
+    FileKind.CHARACTER_DEVICE: 0o020000,
+    FileKind.BLOCK_DEVICE: 0o060000,
+    FileKind.PIPE: 0o010000,
+    FileKind.SOCKET: 0o140000,
+    FileKind.OTHER: 0,
+}
+_S_IFMT = 0o170000
+BLOCK_SIZE = 4096
+# struct stat: dev ino nlink | mode uid gid pad | rdev size blksize blocks | 3 timespecs
+_STAT = Struct("<QQQIIIIQqqq6q24x")
+# struct statx: mask blksize attributes | nlink uid gid mode pad | ino size blocks attributes_mask |
+# 4 times of seconds, nanoseconds, pad | rdev and dev as major and minor | mnt_id …
+_STATX = Struct("<IIQIIIH2xQQQQqI4xqI4xqI4xqI4xIIII112x")
+_BASIC_STATS, _BTIME, _RESERVED = 0x7FF, 0x800, 0x80000000
+_SYNC_TYPE = 0x6000
+_STATX_FLAGS = AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW | _SYNC_TYPE
+_STAT_FLAGS = AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW
+
+_TIMES = Struct("<qqqq")
+_MICRO = 1_000_000
+_NANO = 1_000_000_000
+UTIME_NOW, UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
+
+
+class SysStat(Header):
+    header: ClassVar[str] = "sys/stat.h"
+
+    @c_function(
+        "int stat(const char *pathname, struct stat *statbuf)",
+        system_call=4,
+        aliases=("stat64",),
+        on_error=MINUS_ONE,
+    )
+    def stat(self, pathname: int, statbuf: int) -> int:
+        return self.fstatat(AT_FDCWD, pathname, statbuf, 0)
+
+    @c_function(
+        "int lstat(const char *pathname, struct stat *statbuf)",
+        system_call=6,
+        aliases=("lstat64",),
+        on_error=MINUS_ONE,
+    )
+    def lstat(self, pathname: int, statbuf: int) -> int:
+        return self.fstatat(AT_FDCWD, pathname, statbuf, AT_SYMLINK_NOFOLLOW)
+
+    @c_function(
+        "int fstat(int fd, struct stat *statbuf)",
+        system_call=5,
+        aliases=("fstat64",),
+        on_error=MINUS_ONE,
+    )
+    def fstat(self, fd: int, statbuf: int) -> int:
+        self.library.memory.write(statbuf, packed(self.library.files.open_file(fd).status()))
+        return 0
+
+    @c_function(
+        "int fstatat(int dirfd, const char *pathname, struct stat *statbuf, int flags)",
+        system_call=262,
+        aliases=("fstatat64",),
+        on_error=MINUS_ONE,
+    )
+    def fstatat(self, dirfd: int, pathname: int, statbuf: int, flags: int) -> int:
+        check_flags("fstatat", flags, _STAT_FLAGS)
+        status = self.library.locations.status(dirfd, pathname, flags)
+        self.library.memory.write(statbuf, packed(status))
+        return 0
+
+    @c_function(
+        "int statx(int dirfd, const char *pathname, int flags, unsigned int mask, "
+        "struct statx *statxbuf)",
+        system_call=332,
+        on_error=MINUS_ONE,
+    )
+    def statx(self, dirfd: int, pathname: int, flags: int, mask: int, statxbuf: int) -> int:
+        """All there is, whatever is asked for; the time of birth where it is known."""
+        check_flags("statx", flags, _STATX_FLAGS)
+        if mask & _RESERVED or flags & _SYNC_TYPE == _SYNC_TYPE:
+            raise InvalidParameterError(f"statx: {flags=:#x} {mask=:#x}")
+        status = self.library.locations.status(dirfd, pathname, flags)
+        self.library.memory.write(statxbuf, packed_statx(status))
+        return 0
+
+    # What programs of glibc before 2.33 call instead, with a version of struct stat in front.
+
+    @c_function("int __fxstat(int ver, int fd, struct stat *statbuf)",
+                aliases=("__fxstat64",), on_error=MINUS_ONE)  # fmt: skip
+    def fxstat(self, ver: int, fd: int, statbuf: int) -> int:
+        return self.fstat(fd, statbuf)
+
+    @c_function("int __xstat(int ver, const char *pathname, struct stat *statbuf)",
+                aliases=("__xstat64",), on_error=MINUS_ONE)  # fmt: skip
+    def xstat(self, ver: int, pathname: int, statbuf: int) -> int:
+        return self.stat(pathname, statbuf)
+
+    @c_function("int __lxstat(int ver, const char *pathname, struct stat *statbuf)",
+                aliases=("__lxstat64",), on_error=MINUS_ONE)  # fmt: skip
+    def lxstat(self, ver: int, pathname: int, statbuf: int) -> int:
+        return self.lstat(pathname, statbuf)
+
+    @c_function(
+        "int __fxstatat(int ver, int dirfd, const char *pathname, struct stat *statbuf, int flags)",
+        aliases=("__fxstatat64",),
+        on_error=MINUS_ONE,
+    )
+    def fxstatat(self, ver: int, dirfd: int, pathname: int, statbuf: int, flags: int) -> int:
+        return self.fstatat(dirfd, pathname, statbuf, flags)
+
+    @c_function("int mkdir(const char *pathname, mode_t mode)", system_call=83, on_error=MINUS_ONE)
+    def mkdir(self, pathname: int, mode: int) -> int:
+        return self.mkdirat(AT_FDCWD, pathname, mode)
+
+    @c_function(
+        "int mkdirat(int dirfd, const char *pathname, mode_t mode)",
+        system_call=258,
+        on_error=MINUS_ONE,
+    )
+    def mkdirat(self, dirfd: int, pathname: int, mode: int) -> int:
+        locations = self.library.locations
+        self.library.hooks.path_create_directory(
+            path=locations.at(dirfd, pathname), permissions=locations.permissions(mode)
+        )
+        return 0
+
+    @c_function(
+        "int mknodat(int dirfd, const char *pathname, mode_t mode, dev_t dev)",
+        system_call=259,
+        on_error=MINUS_ONE,
+    )
+    def mknodat(self, dirfd: int, pathname: int, mode: int, dev: int) -> int:
+        """A path hook makes files and directories; what else there is a guest may not make."""
+        path = self.library.locations.at(dirfd, pathname)
+        kind = mode & _S_IFMT
+        if kind == _TYPES[FileKind.DIRECTORY]:
+            raise PlatformError("mknod of a directory", errno.EPERM)
+        if kind not in (0, *_TYPES.values()) or kind == _TYPES[FileKind.SYMBOLIC_LINK]:
+            raise InvalidParameterError(f"mknod of type {kind:#o}")
+        if kind not in (0, _TYPES[FileKind.FILE]):
+            raise PlatformError("mknod of what is no file", errno.EPERM)
+        from theseus_kit.values.paths import OpenMode
+
+        mode_of = OpenMode.WRITE | OpenMode.CREATE | OpenMode.EXCLUSIVE
+        permissions = self.library.locations.permissions(mode)
+        self.library.hooks.path_open(path=path, mode=mode_of, permissions=permissions).close()
+        return 0
+
+    @c_function("mode_t umask(mode_t mask)", system_call=95)
+    def umask(self, mask: int) -> int:
+        locations = self.library.locations
+        before, locations.umask = locations.umask, mask & 0o777
+        return before
+
+    @c_function("int chmod(const char *pathname, mode_t mode)", system_call=90, on_error=MINUS_ONE)
+    def chmod(self, pathname: int, mode: int) -> int:
+        return self.fchmodat(AT_FDCWD, pathname, mode, 0)
+
+    @c_function("int fchmod(int fd, mode_t mode)", system_call=91, on_error=MINUS_ONE)
+    def fchmod(self, fd: int, mode: int) -> int:
+        self.library.files.usable(fd).change(StatusChange(permissions=mode & PERMISSIONS))
+        return 0
+
+    @c_function(
+        "int fchmodat(int dirfd, const char *pathname, mode_t mode, int flags)", on_error=MINUS_ONE
+    )
+    def fchmodat(self, dirfd: int, pathname: int, mode: int, flags: int) -> int:
+        check_flags("fchmodat", flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)
+        self._change(dirfd, pathname, flags, StatusChange(permissions=mode & PERMISSIONS))
+        return 0
+
+    @system_call(268, "int fchmodat(int dirfd, const char *pathname, mode_t mode)")
+    def fchmodat_call(self, dirfd: int, pathname: int, mode: int) -> int:
+        """The system call has no flags: fchmodat2 (452) has."""
+        return self.fchmodat(dirfd, pathname, mode, 0)
+
+    @system_call(452, "int fchmodat2(int dirfd, const char *pathname, mode_t mode, int flags)")
+    def fchmodat2(self, dirfd: int, pathname: int, mode: int, flags: int) -> int:
+        return self.fchmodat(dirfd, pathname, mode, flags)
+
+    @c_function("int futimens(int fd, const struct timespec *times)", on_error=MINUS_ONE)
+    def futimens(self, fd: int, times: int) -> int:
+        change = self._times(times)
+        if change != StatusChange():
+            self.library.files.usable(fd).change(change)
+        else:
+            self.library.files.usable(fd)
+        return 0
+
+    @c_function(
+        "int utimensat(int dirfd, const char *pathname, const struct timespec *times, int flags)",
+        system_call=280,
+        on_error=MINUS_ONE,
+    )
+    def utimensat(self, dirfd: int, pathname: int, times: int, flags: int) -> int:
+        """The system call takes a null path for the descriptor itself, as futimens uses it."""
+        change = self._times(times)
+        if not pathname and dirfd != AT_FDCWD:
+            if flags:
+                raise InvalidParameterError("utimensat: flags without a path")
+            return self.futimens(dirfd, times)
+        check_flags("utimensat", flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)
+        if change == StatusChange():  # both UTIME_OMIT: not even the path is looked at
+            return 0
+        self._change(dirfd, pathname, flags, change)
+        return 0
+
+    @c_function(
+        "int utimes(const char *filename, const struct timeval *times)",
+        system_call=235,
+        on_error=MINUS_ONE,
+    )
+    def utimes(self, filename: int, times: int) -> int:
+        change = self._now()
+        if times:
+            s0, us0, s1, us1 = _TIMES.unpack(self.library.memory.read(times, _TIMES.size))
+            if not (0 <= us0 < _MICRO and 0 <= us1 < _MICRO):
+                raise InvalidParameterError(f"utimes: {us0} and {us1} microseconds")
+            change = StatusChange(None, s0 * _NANO + us0 * 1000, s1 * _NANO + us1 * 1000)
+        self._change(AT_FDCWD, filename, 0, change)
+        return 0
+
+    def _change(self, dirfd: int, pathname: int, flags: int, change: StatusChange) -> None:
+        library = self.library
+        text = library.locations.text(pathname)
+        if not text and flags & AT_EMPTY_PATH:
+            library.locations.itself(dirfd).change(change)
+            return
+        path = library.locations.of_text(dirfd, text)
+        follow = not flags & AT_SYMLINK_NOFOLLOW
+        library.hooks.path_change(path=path, change=change, follow=follow)
+
+    def _now(self) -> StatusChange:
+        now = self.library.now()
+        return StatusChange(None, now, now)
+
+    def _times(self, address: int) -> StatusChange:
+        """What two timespecs ask for; null is now. Raises EINVAL, EFAULT."""
+        if not address:
+            return self._now()
+        raw = _TIMES.unpack(self.library.memory.read(address, _TIMES.size))
+        return StatusChange(None, self._time(*raw[:2]), self._time(*raw[2:]))
+
+    def _time(self, seconds: int, nanoseconds: int) -> int | None:
+        if nanoseconds == UTIME_OMIT:
+            return None
+        if nanoseconds == UTIME_NOW:
+            return self.library.now()
+        if not 0 <= nanoseconds < _NANO:
+            raise InvalidParameterError(f"{nanoseconds} nanoseconds")
+        return seconds * _NANO + nanoseconds
+
+
+def mode_of(status: FileStatus) -> int:
+    """st_mode: the type and the permissions."""
+    return _TYPES[status.kind] | status.permissions & PERMISSIONS
+
+
+def packed(status: FileStatus) -> bytes:
+    """A file's status as struct stat."""
+    return _STAT.pack(
+        status.device,
+        status.inode,
+        status.links,
+        mode_of(status),
+        *(0, 0, 0, 0),
+        status.size,
+        BLOCK_SIZE,
+        _blocks(status),
+        *divmod(status.accessed, _NANO),
+        *divmod(status.modified, _NANO),
+        *divmod(status.changed, _NANO),
+    )
+
+
+def packed_statx(status: FileStatus) -> bytes:
+    """A file's status as struct statx."""
+    created = status.created
+    return _STATX.pack(
+        _BASIC_STATS if created is None else _BASIC_STATS | _BTIME,
+        BLOCK_SIZE,
+        0,
+        status.links,
+        *(0, 0),
+        mode_of(status),
+        status.inode,
+        status.size,
+        _blocks(status),
+        0,
+        *divmod(status.accessed, _NANO),
+        *divmod(created or 0, _NANO),
+        *divmod(status.changed, _NANO),
+        *divmod(status.modified, _NANO),
+        *(0, 0),
+        _major(status.device),
+        _minor(status.device),
+    )
+
+
+def _blocks(status: FileStatus) -> int:
+    return -(-status.size // 512) if status.blocks is None else status.blocks
+
+
+def _major(device: int) -> int:
+    """The major number of a device, as gnu_dev_major."""
+    return device >> 8 & 0xFFF | device >> 32 & 0xFFFFF000
+
+
+def _minor(device: int) -> int:
+    return device & 0xFF | device >> 12 & 0xFFFFFF00
