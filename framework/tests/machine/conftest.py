@@ -1,17 +1,24 @@
-"""A machine with a stack, a data page and an unmapped page behind it, and hand-assembled code."""
+"""A machine with a stack, a data page and an unmapped page behind it, and hand-assembled code.
+
+Beside it, as little of a scheduler as the tests of guest threads need.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 import pytest
+from greenlet import greenlet
 
 from theseus_kit.machine.emulated import EmulatedMachine, EmulatedOptions
 from theseus_kit.machine.native import NativeMachine, NativeOptions
+from theseus_kit.machine.protocol import Thread
 from theseus_kit.values.exceptions import ExceptionContext
 from theseus_kit.values.memory import AddressRange, Protection
 
 SMALL = 64  # GiB
+
+Task = tuple[Thread, greenlet]
 
 
 class Guest:
@@ -61,6 +68,62 @@ class Guest:
         self.on_exception(handler)
 
 
+class Switcher:
+    """Round robin over guest threads; ``switch`` may be called wherever Python is at rest."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.machine = guest.machine
+        self.guest = guest
+        self.ready: list[Task] = []
+        self.current: Task = (guest.thread, greenlet.getcurrent())
+        self.hub = self.current
+        self.results: dict[int, object] = {}
+        self._next_stack = guest.free + (64 << 20)
+
+    def new_thread(self) -> Thread:
+        stack = AddressRange.of_size(self._next_stack, 1 << 16)
+        self._next_stack += 1 << 20
+        self.guest.memory.map(stack.start, stack.size, Protection.READ_WRITE)
+        return self.machine.create_thread(stack)
+
+    def start(self, function: Callable[[], object]) -> Task:
+        """A thread that will run a function; its result is kept by the thread's number."""
+        number = len(self.results)
+        self.results[number] = None
+
+        def run() -> None:
+            self.results[number] = function()
+
+        task = (self.new_thread(), greenlet(run, self.hub[1]))
+        self.ready.append(task)
+        return task
+
+    def go_to(self, task: Task) -> None:
+        thread, runner = task
+        self.current = task
+        self.machine.select_thread(thread)
+        runner.switch()
+
+    def switch(self) -> int:
+        """Let the next thread that is ready go on; this one is ready too."""
+        if self.ready:
+            self.ready.append(self.current)
+            self.go_to(self.ready.pop(0))
+        return 0
+
+    def run(self) -> dict[int, object]:
+        """From the hub: until every thread has ended."""
+        assert self.current is self.hub
+        while self.ready:
+            task = self.ready.pop(0)
+            if task is self.hub:
+                continue
+            self.go_to(task)
+            self.current = self.hub
+            self.machine.select_thread(self.hub[0])
+        return self.results
+
+
 MakeMachine = Callable[[], EmulatedMachine | NativeMachine]
 
 
@@ -82,6 +145,16 @@ def machine(make_machine: MakeMachine) -> Iterator[EmulatedMachine | NativeMachi
 @pytest.fixture
 def guest(machine: EmulatedMachine | NativeMachine) -> Guest:
     return Guest(machine)
+
+
+@pytest.fixture
+def switcher(guest: Guest) -> Switcher:
+    return Switcher(guest)
+
+
+@pytest.fixture
+def make_switcher(make_guest: Callable[[], Guest]) -> Callable[[], Switcher]:
+    return lambda: Switcher(make_guest())
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ guest can be read in place (through :attr:`Memory.view`). The reverse does not h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
+from theseus_kit.errors import MachineError
 from theseus_kit.values.exceptions import ExceptionContext, Registers
 from theseus_kit.values.memory import AddressRange, Protection
 
@@ -35,6 +36,9 @@ class Ability(Enum):
     """Guest code can call the host's own C functions directly."""
 
 
+PreemptionCallback: TypeAlias = Callable[[], None]
+"""Returning resumes the guest where it was stopped; raising ends the innermost call()."""
+
 HostFunction: TypeAlias = Callable[..., int | None]
 """Takes unsigned 64-bit ints, returns an int (cut to 64 bits; None is 0)."""
 
@@ -43,6 +47,18 @@ ExceptionCallback: TypeAlias = Callable[[ExceptionContext], None]
 
 SystemCallCallback: TypeAlias = Callable[[int, int, int, int, int, int, int], int]
 """number, then the six argument registers, unsigned; returns rax."""
+
+
+REENTRANT_SYSTEM_CALLS: Final = 512
+"""Numbers below this may be re-entrant: more than Linux has for x86-64."""
+
+
+def require_system_call_numbers(numbers: Collection[int]) -> frozenset[int]:
+    """The numbers as a set. Raises MachineError for one that cannot be re-entrant."""
+    for number in numbers:
+        if not 0 <= number < REENTRANT_SYSTEM_CALLS:
+            raise MachineError(f"system call {number} cannot be declared as re-entrant")
+    return frozenset(numbers)
 
 
 class Waiting(NamedTuple):
@@ -174,7 +190,20 @@ class Thread(Protocol):
 
 
 class Machine(Protocol):
-    """A CPU. One host thread at a time may use it; :meth:`interrupt` alone may come from others."""
+    """A CPU. One host thread at a time may use it; :meth:`interrupt` and :meth:`preempt` alone may
+    come from others.
+
+    *At rest* is Python wherever it may call guest code: outside of any call, inside an export that
+    re-enters, a re-entrant system call, an exception handler or a preemption callback, however
+    deep. There it may also go over to another guest thread, whose calls in progress then go on
+    while those of the first wait. Python's frames of the waiting calls must wait too, so each
+    guest thread's Python runs in a greenlet of its own (or whatever else keeps the C stack)::
+
+        greenlet 1: call ► guest ► export ► select_thread(2), switch … ► return ► guest ► return
+                                             │                       ▲
+                                             ▼                       │
+        greenlet 2:                         call ► guest ► export ► select_thread(1), switch …
+    """
 
     @property
     def name(self) -> str: ...
@@ -202,8 +231,34 @@ class Machine(Protocol):
         that does not re-enter: what would call the guest then (a finaliser) must wait."""
         ...
 
-    def set_handlers(self, exception: ExceptionCallback, system_call: SystemCallCallback) -> None:
-        """Say what answers CPU exceptions and ``syscall`` instructions. Called once."""
+    is_closed: bool
+    """Nothing of the guest is there any more. A plain attribute: whoever writes to guest memory by
+    address looks at it before every call."""
+
+    def set_handlers(
+        self,
+        exception: ExceptionCallback,
+        system_call: SystemCallCallback,
+        reentrant_system_calls: Collection[int] = frozenset(),
+    ) -> None:
+        """Say what answers CPU exceptions and ``syscall`` instructions.
+
+        The system calls with the numbers ``reentrant_system_calls`` (0 to 511) are answered at
+        rest, which costs more; the others must not call guest code.
+        """
+        ...
+
+    def set_preemption(self, callback: PreemptionCallback | None) -> None:
+        """Say what :meth:`preempt` has run; None: nothing."""
+        ...
+
+    def preempt(self) -> None:
+        """Have the guest code that runs stop between two of its instructions, and the callback
+        of :meth:`set_preemption` run there, at rest. From any host thread.
+
+        While Python holds control the request waits until guest code goes on. Requests that
+        nobody has answered yet are one. No effect where no call is in progress.
+        """
         ...
 
     @property
@@ -240,7 +295,21 @@ class Machine(Protocol):
     def create_thread(self, stack: AddressRange, fs_base: int = 0) -> Thread: ...
 
     def select_thread(self, thread: Thread) -> None:
-        """Make a thread the one that :meth:`call` runs on."""
+        """Make a thread the one that :meth:`call` runs on, wherever Python is at rest.
+
+        Calls in progress belong to the thread they were made on, with everything that is theirs:
+        registers, vector and control registers, :meth:`registers`, :meth:`waiting`,
+        :attr:`can_call`, :meth:`float_result`. Control that goes back into guest code selects the
+        thread of that code by itself; an error that ends a call selects nothing.
+
+        Each thread's calls return innermost first. Where one is to go on while a later call on the
+        same thread still waits (its greenlet was switched to, but no thread was selected between),
+        it raises MachineError, and so does everything on that thread from then on.
+
+        A thread whose calls will never go on is given up by raising an error in its innermost
+        Python frame (greenlet's ``throw``): its calls end one by one. That touches no other
+        thread, and may happen where nothing is at rest, as when Python collects a greenlet.
+        """
         ...
 
     def call(
@@ -290,10 +359,11 @@ class Machine(Protocol):
         exception, and not the address after a call or a system call."""
         ...
 
-    def waiting(self) -> Sequence[Waiting]:
-        """Every call of guest code that is in progress, innermost first, each where it waits.
+    def waiting(self, thread: Thread | None = None) -> Sequence[Waiting]:
+        """Every call in progress on a thread (None: the selected one), innermost first, each
+        where it waits.
 
-        The first is what :meth:`registers` tells. Empty where no guest code is running.
+        The first is what :meth:`registers` tells. Empty where it runs no guest code.
         """
         ...
 
@@ -307,5 +377,10 @@ class Machine(Protocol):
         ...
 
     def close(self) -> None:
-        """Give everything back. Further calls raise MachineError; closing twice is nothing."""
+        """Give everything back. Further calls raise MachineError; closing twice is nothing.
+
+        Other threads may have calls in progress, the selected one may not: MachineError. Those
+        calls never go on: what their Python frames return to is a MachineError, and an error
+        raised in them ends them as ever.
+        """
         ...

@@ -82,6 +82,8 @@ class Cpu:
         self.stops: deque[None] = deque()
         """Stops that were asked for and whose effect nobody has looked at yet."""
         self._contexts: list[ctypes.c_void_p] = []
+        """Memory for a saved state that nobody uses."""
+        self._allocated: list[ctypes.c_void_p] = []
         self._pristine: ctypes.c_void_p | None = None
 
     def start(self) -> None:
@@ -93,12 +95,10 @@ class Cpu:
         self._pristine = self.save()
 
     def close(self) -> None:
-        for context in self._contexts:
+        for context in self._allocated:
             self.library.context_free(context)
+        self._allocated.clear()
         self._contexts.clear()
-        if self._pristine is not None:
-            self.library.context_free(self._pristine)
-            self._pristine = None
         if self.handle:
             self.library.close(self.handle)
             self.handle = 0
@@ -133,16 +133,25 @@ class Cpu:
         self._xmm[0], self._xmm[1] = value, 0.0
         self.library.reg_write(self.handle, uc.REG_XMM0 + index, self._xmm)
 
-    def save(self) -> ctypes.c_void_p:
-        """Save the whole state (0.5 µs). Give it back with :meth:`restore` or :meth:`drop`."""
+    def new_context(self) -> ctypes.c_void_p:
+        """Memory for a saved state. Give it back with :meth:`restore` or :meth:`recycle`."""
         if self._contexts:
-            context = self._contexts.pop()
-        else:
-            context = ctypes.c_void_p()
-            error = self.library.context_alloc(self.handle, ctypes.byref(context))
-            self._check(error, "allocate a context of")
+            return self._contexts.pop()
+        context = ctypes.c_void_p()
+        error = self.library.context_alloc(self.handle, ctypes.byref(context))
+        self._check(error, "allocate a context of")
+        self._allocated.append(context)
+        return context
+
+    def save(self) -> ctypes.c_void_p:
+        """Save the whole state (0.5 µs) in memory as of :meth:`new_context`."""
+        context = self.new_context()
         self.library.context_save(self.handle, context)
         return context
+
+    def save_into(self, context: ctypes.c_void_p) -> None:
+        """Save the whole state over another one."""
+        self.library.context_save(self.handle, context)
 
     def load(self, context: ctypes.c_void_p) -> None:
         """Bring back a saved state, which stays saved."""
@@ -152,6 +161,19 @@ class Cpu:
         """Bring back a saved state and recycle its memory."""
         self.library.context_restore(self.handle, context)
         self._contexts.append(context)
+
+    def recycle(self, context: ctypes.c_void_p) -> None:
+        """Take back a saved state's memory. Of a CPU that is closed it has gone already."""
+        if self.handle:
+            self._contexts.append(context)
+
+    def read_saved_register(self, context: ctypes.c_void_p, register: int) -> int:
+        """A register of a saved state, up to 64 bits."""
+        ids = (ctypes.c_int * 1)(register)
+        value = ctypes.c_uint64()
+        pointers = (ctypes.c_void_p * 1)(ctypes.addressof(value))
+        self.library.context_reg_read_batch(context, ids, pointers, 1)
+        return value.value
 
     def read_saved_frame(self, context: ctypes.c_void_p) -> Registers:
         """The integer registers of a saved state."""

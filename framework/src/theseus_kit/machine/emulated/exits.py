@@ -39,11 +39,17 @@ class Exits:
         """The registers at an instruction that user mode may not execute (in, out)."""
         self.in_system_call = False
         self.system_call: SystemCallCallback | None = None
+        self.reentrant: frozenset[int] = frozenset()
+        """The system calls that are answered with the CPU at rest."""
+        self.waiting_system_call: tuple[int, ...] | None = None
+        """Number and arguments of one of those, which the CPU stops for."""
         self.answers: list[Answer] = []
         self.names: list[str] = []
         self._cpu = cpu
         self._mailbox = mailbox
         self._words = memory.cast("Q")
+        self._results = batch_of([uc.REG_RAX, uc.REG_RCX, uc.REG_R8 + 3], 8)
+        self._written = memoryview(self._results.buffer).cast("B").cast("Q")
         self._generators: list[Callbacks] = []
         self._callbacks: list[Any] = []
         self._hook(self._answer_exports(), uc.INS_OUT)
@@ -83,6 +89,7 @@ class Exits:
         """Drop what a call that is given up has left behind."""
         self.failure = None
         self.privileged = None
+        self.waiting_system_call = None
         self.in_system_call = False
 
     def _answer_exports(self) -> Callbacks:
@@ -128,9 +135,7 @@ class Exits:
             ],
             8,
         )
-        results = batch_of([uc.REG_RAX, uc.REG_RCX, uc.REG_R8 + 3], 8)
         read = memoryview(arguments.buffer).cast("B").cast("Q")
-        written = memoryview(results.buffer).cast("B").cast("Q")
         while True:
             try:
                 while True:
@@ -138,24 +143,37 @@ class Exits:
                     library.reg_read_batch(
                         handle, arguments.ids, arguments.pointers, arguments.count
                     )
+                    if read[0] in self.reentrant:
+                        self.waiting_system_call = tuple(read[:7])
+                        cpu.stop()  # takes effect before the next instruction
+                        continue
                     rip, rflags = read[7], read[8]
                     self.in_system_call = True
-                    system_call = self.system_call
-                    if system_call is None:
-                        raise MachineError("the guest made a system call, which nothing answers")
-                    result = system_call(*read[:7])
+                    result = self.answer_system_call(*read[:7])
                     self.in_system_call = False
-                    written[0] = result & _MASK
-                    # The CPU keeps the return address in rcx and the flags in r11 (Intel SDM,
-                    # SYSCALL); Linux returns with both as they are.
-                    written[1] = rip + 2
-                    written[2] = rflags
-                    library.reg_write_batch(handle, results.ids, results.pointers, results.count)
+                    self.finish_system_call(result, rip + 2, rflags)
             except GeneratorExit:
                 return
             except BaseException as error:  # noqa: BLE001  (whatever it is, it is the caller's)
                 self.in_system_call = False
                 self.fail(error)
+
+    def answer_system_call(self, number: int, *arguments: int) -> int:
+        """Have the callback answer. Raises MachineError if there is none, and what it raises."""
+        if self.system_call is None:
+            raise MachineError("the guest made a system call, which nothing answers")
+        return self.system_call(number, *arguments)
+
+    def finish_system_call(self, result: int, after: int, rflags: int) -> None:
+        """Write the registers a system call returns with.
+
+        The CPU keeps the return address in rcx and the flags in r11 (Intel SDM, SYSCALL); Linux
+        returns with both as they are.
+        """
+        written, results = self._written, self._results
+        written[0], written[1], written[2] = result & _MASK, after, rflags
+        cpu = self._cpu
+        cpu.library.reg_write_batch(cpu.handle, results.ids, results.pointers, results.count)
 
     def _bind(self, function: HostFunction, arity: int) -> Answer:
         """A function without parameters that fetches ``arity`` arguments and calls ``function``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from theseus_kit.errors import MachineError
@@ -13,22 +13,25 @@ from theseus_kit.machine.emulated.cpu import Cpu
 from theseus_kit.machine.emulated.exceptions import Exceptions
 from theseus_kit.machine.emulated.exits import Exits
 from theseus_kit.machine.emulated.features import read_features
+from theseus_kit.machine.emulated.frames import EXACT, Frames
 from theseus_kit.machine.emulated.internals import find_internals
 from theseus_kit.machine.emulated.library import Library
 from theseus_kit.machine.emulated.memory import EmulatedMemory
 from theseus_kit.machine.emulated.options import EmulatedOptions
-from theseus_kit.machine.emulated.run_loop import EXCEPTION, GUEST, IDLE, RunLoop
+from theseus_kit.machine.emulated.run_loop import RunLoop
 from theseus_kit.machine.emulated.territory import OWN_SIZE, Territory
-from theseus_kit.machine.emulated.thread import EmulatedThread
+from theseus_kit.machine.emulated.thread import GUEST, IDLE, EmulatedThread
 from theseus_kit.machine.emulated.translation import Translation
 from theseus_kit.machine.host_memory import view_of_memory
 from theseus_kit.machine.protocol import (
     Ability,
     ExceptionCallback,
     HostFunction,
+    PreemptionCallback,
     SystemCallCallback,
     Thread,
     Waiting,
+    require_system_call_numbers,
 )
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import PAGE_SIZE, AddressRange
@@ -52,6 +55,7 @@ class EmulatedMachine:
         self._territory = Territory(options.territory_gib << 30)
         self._cpu = cpu = Cpu(library)
         self._release = weakref.finalize(self, _release, cpu, self._territory)
+        self.is_closed = False
         self._release.atexit = False  # the process's end gives everything back by itself
         own = self._own = self._territory.own.start
         self._view = view = view_of_memory()
@@ -67,8 +71,11 @@ class EmulatedMachine:
         self._loop = RunLoop(
             cpu, mailbox, self._stubs, self._exits, self._exceptions, translation, self._memory
         )
+        self._frames = Frames(cpu, self._exits, self._memory)
         translation.announce = self._loop.announce
         self._next_code = own + stubs.CODE_OFFSET
+        self._next_prepared = own + OWN_SIZE
+        self._loop.uses_mailbox = self._uses_mailbox
         self._features: frozenset[str] | None = None
 
     def _map_territory(self, internal_fields: bool) -> None:
@@ -133,11 +140,27 @@ class EmulatedMachine:
 
     @property
     def can_call(self) -> bool:
-        return self._release.alive and self._loop.place != GUEST
+        return self._release.alive and self._loop.thread.place != GUEST
 
-    def set_handlers(self, exception: ExceptionCallback, system_call: SystemCallCallback) -> None:
+    def set_handlers(
+        self,
+        exception: ExceptionCallback,
+        system_call: SystemCallCallback,
+        reentrant_system_calls: Collection[int] = frozenset(),
+    ) -> None:
         self._loop.exception = exception
         self._exits.system_call = system_call
+        self._exits.reentrant = require_system_call_numbers(reentrant_system_calls)
+
+    def set_preemption(self, callback: PreemptionCallback | None) -> None:
+        self._loop.requests.preemption = callback
+
+    def preempt(self) -> None:
+        loop = self._loop
+        if loop.in_progress:
+            loop.requests.preempt()
+            if loop.thread.place == GUEST:
+                self._cpu.stop()
 
     @property
     def thread_pointer_cell(self) -> None:
@@ -168,7 +191,7 @@ class EmulatedMachine:
         self._require_open()
         address = self._next_code
         end = address + len(code)
-        if end > self._own + OWN_SIZE:
+        if end > self._next_prepared:
             raise MachineError(f"no room for {len(code)} bytes of code {name!r}")
         self._next_code = (end + 15) & -16
         self._write_code(address, code)
@@ -183,16 +206,9 @@ class EmulatedMachine:
 
     def select_thread(self, thread: Thread) -> None:
         self._require_rest("select a thread")
-        loop = self._loop
-        if not isinstance(thread, EmulatedThread):
+        if not isinstance(thread, EmulatedThread) or not thread.is_of(self._cpu):
             raise MachineError(f"{thread!r} is a thread of another machine")
-        if loop.thread is thread:
-            return
-        if loop.thread is not None:
-            loop.thread.suspend()
-        thread.resume()
-        loop.thread = thread
-        self._mailbox[stubs.TOP] = thread.top
+        self._loop.select(thread)
 
     def call(
         self,
@@ -209,21 +225,41 @@ class EmulatedMachine:
         if len(arguments) > _REGISTER_ARGUMENTS:
             return lambda: self.call(address, arguments)
         values = tuple(argument & _MASK for argument in arguments)
-        returned = self._stubs["returned"]
-        code = stubs.prepared_call(self._own, self._next_code, address, values, returned)
-        pc = self.place_code(code, "prepared call")
+        pc = self._place_prepared_call(address, values)
         loop, release, run = self._loop, self._release, self._loop.run
 
         def prepared() -> int:
-            if loop.place != IDLE or loop.thread is None or not release.alive:
+            thread = loop.thread
+            if thread.place or not thread.top or not release.alive:
                 return self.call(address, values)
-            loop.interrupted = False
+            if loop.requests.any:
+                loop.forget_requests()
             return run(pc)
 
         return prepared
 
+    def _place_prepared_call(self, address: int, values: tuple[int, ...]) -> int:
+        """Place its code at the far end, away from code in which threads may be switched."""
+        self._require_open()
+        returned = self._stubs["returned"]
+        size = len(stubs.prepared_call(self._own, self._own, address, values, returned))
+        pc = (self._next_prepared - size) & -16
+        if pc < self._next_code:
+            raise MachineError("no room for another prepared call")
+        self._next_prepared = pc
+        self._write_code(pc, stubs.prepared_call(self._own, pc, address, values, returned))
+        return pc
+
+    def _uses_mailbox(self, address: int) -> bool:
+        """Whether an address is in the shared stubs, the exports' or those of prepared calls."""
+        offset = address - self._own
+        return (
+            stubs.SHARED_OFFSET <= offset < stubs.CODE_OFFSET
+            or self._next_prepared - self._own <= offset < OWN_SIZE
+        )
+
     def float_result(self) -> float:
-        result = self._loop.float_result
+        result = self._loop.thread.float_result
         return self._cpu.read_double(0) if result is None else result
 
     def float_argument(self, index: int) -> float:
@@ -233,36 +269,42 @@ class EmulatedMachine:
         self._cpu.write_double(0, value)
 
     def registers(self) -> Registers:
-        return self._loop.registers()
+        return self._frames.registers(self._loop.thread)
 
     @property
     def registers_are_exact(self) -> bool:
-        return self._loop.place == EXCEPTION
+        return self._loop.thread.place in EXACT
 
-    def waiting(self) -> Sequence[Waiting]:
+    def waiting(self, thread: Thread | None = None) -> Sequence[Waiting]:
+        of = self._loop.thread if thread is None else thread
+        assert isinstance(of, EmulatedThread)
         first, names = self._own + stubs.EXPORTS_OFFSET, self._exits.names
         return [
             Waiting(registers, is_exact, first + stubs.EXPORT_SIZE * number, names[number])
             if number is not None
             else Waiting(registers, is_exact, None)
-            for registers, is_exact, number in self._loop.waiting()
+            for registers, is_exact, number in self._frames.waiting(of)
         ]
 
     def is_own_code(self, address: int) -> bool:
         return self._own + PAGE_SIZE <= address < self._own + OWN_SIZE
 
     def interrupt(self) -> None:
-        if self._loop.place != IDLE:
-            self._loop.interrupted = True
-            self._cpu.stop()
+        loop = self._loop
+        if loop.in_progress:
+            loop.requests.interrupt()
+            if loop.thread.place == GUEST:
+                self._cpu.stop()
 
     def close(self) -> None:
         if not self._release.alive:
             return
         self._require_rest("close the machine")
-        if self._loop.place != IDLE:
+        if self._loop.thread.place != IDLE:
             raise MachineError("cannot close the machine while guest code waits for Python")
         self._loop.pulse.end()
+        self._loop.give_up()
+        self.is_closed = True
         self._release()
         self._translation.close()
         self._exits.close()
@@ -273,7 +315,7 @@ class EmulatedMachine:
 
     def _require_rest(self, what: str) -> None:
         self._require_open()
-        if self._loop.place == GUEST:
+        if self._loop.thread.place == GUEST:
             raise MachineError(
                 f"cannot {what} inside a system call or an export that does not re-enter"
             )

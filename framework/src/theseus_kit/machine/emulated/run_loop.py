@@ -1,10 +1,10 @@
 """Running guest code and looking at why it stopped.
 
-``uc_emu_start`` is never nested. Guest code leaves it in three ways: by a callback that answers
+``uc_emu_start`` is never nested. Guest code leaves it in four ways: by a callback that answers
 while the CPU waits (exports, system calls, TLB fills), by a ``hlt`` that says why (the return of
-a call, an export that may call back), or by an exception. The loop looks at the last two with
-the CPU at rest, so Python may then call guest code again, to any depth: Python recurses, Unicorn
-does not.
+a call, an export that may call back), by an exception, or because it was asked to stop. The loop
+looks at the last three with the CPU at rest, so Python may then call guest code again, to any
+depth: Python recurses, Unicorn does not.
 
 ::
 
@@ -12,25 +12,41 @@ does not.
               ▲                         │ why?
               │   returned ─────────────┼──► rax
               ├── re-entering export ◄──┤
-              ├── exception ◄───────────┤   Python, CPU at rest: may call, one level deeper
-              ├── stop that was asked ◄─┘
+              ├── exception ◄───────────┤   Python, CPU at rest: may call, one level deeper,
+              ├── re-entrant system call┤   or go over to another thread, whose loop runs in
+              ├── stop that was asked ◄─┘   another greenlet and finds the CPU as it left it
               └── goes on at the same pc, the next, or where a handler says
+
+Every loop keeps to the thread it was begun on. Before it goes back into guest code it has the CPU
+given that thread's registers; when it is given up by an error while another thread is selected, it
+touches neither CPU nor mailbox, which are the other's.
 """
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from theseus_kit.errors import GuestInterrupted, GuestKilled, MachineError
+from theseus_kit.errors import GuestKilled, MachineError
 from theseus_kit.machine.emulated import library as uc
 from theseus_kit.machine.emulated import stubs
+from theseus_kit.machine.emulated.arguments import Arguments
 from theseus_kit.machine.emulated.cpu import Cpu
-from theseus_kit.machine.emulated.exceptions import VECTOR_DEBUG, Exceptions
+from theseus_kit.machine.emulated.exceptions import Exceptions
 from theseus_kit.machine.emulated.exits import Exits
 from theseus_kit.machine.emulated.memory import EmulatedMemory
 from theseus_kit.machine.emulated.pulse import Pulse
-from theseus_kit.machine.emulated.thread import EmulatedThread
+from theseus_kit.machine.emulated.requests import Requests
+from theseus_kit.machine.emulated.stepping import Stepping
+from theseus_kit.machine.emulated.thread import (
+    EXCEPTION,
+    EXPORT,
+    GUEST,
+    IDLE,
+    PREEMPTION,
+    SYSTEM_CALL,
+    EmulatedThread,
+    Outer,
+)
 from theseus_kit.machine.emulated.translation import Translation
 from theseus_kit.machine.protocol import ExceptionCallback
 from theseus_kit.values.exceptions import (
@@ -38,21 +54,20 @@ from theseus_kit.values.exceptions import (
     Access,
     ExceptionContext,
     KilledByException,
-    Registers,
 )
-from theseus_kit.values.memory import page_floor
+from theseus_kit.values.memory import AddressRange, page_floor
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 _RED_ZONE = 128
 """Bytes below rsp that a function may use without saying so (System V ABI, 3.2.2)."""
-_TRAP_FLAG = 1 << 8
-
-IDLE, GUEST, EXPORT, EXCEPTION = range(4)
-"""Who has control: nobody; guest code, or a callback it waits in; Python with the CPU at rest."""
+_FLAGS_OF_A_CALL = 1 << 9 | 1 << 1
+"""Interrupts on, the bit that is always set; direction and trap flag clear (ABI, 3.2.1)."""
+_MOST_STEPS = 64
+"""More instructions than any stub has."""
 
 
 class RunLoop:
-    """The calls in progress, innermost last, and the thread they run on."""
+    """The guest threads, the calls in progress on them, and the requests to stop."""
 
     def __init__(
         self,
@@ -64,38 +79,72 @@ class RunLoop:
         translation: Translation,
         memory: EmulatedMemory,
     ) -> None:
-        self.place = IDLE
-        self.thread: EmulatedThread | None = None
+        self.nobody = self.thread = EmulatedThread(cpu, AddressRange(0, 0), 0)
+        """Selected where no thread of the user's is: it has no stack."""
+        self.nobody.selected = True
         self.exception: ExceptionCallback | None = None
-        self.interrupted = False
-        self.float_result: float | None = None
+        self.requests = Requests()
         self.pulse = Pulse(self)
+        self.suspended: set[EmulatedThread] = set()
+        """Threads that are not selected and have calls in progress."""
+        self.uses_mailbox: Callable[[int], bool] = lambda _: False
+        """Whether the code at an address is midway through the mailbox that all threads share."""
         self._cpu = cpu
         self._mailbox = mailbox
         self._stubs = addresses
         self._exits = exits
         self._exceptions = exceptions
+        self._stepping = Stepping(cpu, exceptions)
         self._translation = translation
-        self._memory = memory
-        self._context: ExceptionContext | None = None
-        """The exception that is being handled, where ``place`` is EXCEPTION."""
-        self._outer: list[tuple[ctypes.c_void_p, int, ExceptionContext | None]] = []
-        """What waits for each nested call: the CPU's state, who has control, the exception."""
+        self._arguments = Arguments(cpu, mailbox, memory)
         self._runs = 0
         self._runs_at_last_beat = -1
 
     def beat(self) -> bool:
         """See :class:`theseus_kit.machine.emulated.pulse.Beating`."""
-        if self.place != GUEST:
+        if self.thread.place != GUEST:
             return False
-        if self._runs == self._runs_at_last_beat:  # it has run since then without looking up
-            self._cpu.stop()
+        if self._runs == self._runs_at_last_beat or self.requests.any:
+            self._cpu.stop()  # it has run since then without looking up
         self._runs_at_last_beat = self._runs
         return True
 
+    @property
+    def in_progress(self) -> bool:
+        """Whether any thread has a call in progress."""
+        return self.thread.place != IDLE or bool(self.suspended)
+
+    def select(self, thread: EmulatedThread) -> None:
+        """Give the CPU a thread's registers, with Python at rest."""
+        left = self.thread
+        if left is thread:
+            return
+        try:
+            left.save()
+            left.selected = False
+            self.thread = thread
+            thread.load()
+        except BaseException:
+            # A signal handler of Python's may raise anywhere in here: be whole either way.
+            if self.thread is thread:
+                thread.load()
+            else:
+                left.selected = True
+            raise
+        finally:
+            self._mailbox[stubs.TOP] = self.thread.top
+            if left.place != IDLE:
+                self.suspended.add(left)
+            self.suspended.discard(self.thread)
+
+    def give_up(self) -> None:
+        """The machine is closed: whatever is in progress must touch nothing of it any more."""
+        self.thread.selected = False
+        self.thread = self.nobody
+
     def announce(self, pages: list[int]) -> None:
         """Have pages leave the TLB before the guest's next access, wherever Python runs now."""
-        if self.place != GUEST:
+        if self.thread.place != GUEST:
             self._translation.pending += pages
         elif self._exits.in_system_call:
             self._translation.pending += pages
@@ -122,62 +171,40 @@ class RunLoop:
         stack_pointer: int | None,
     ) -> int:
         """Call a guest function from wherever Python has control with the CPU at rest."""
-        if self.place == IDLE:
-            self.float_result = None
-            self.interrupted = False
+        thread = self.thread
+        if thread.broken:
+            raise MachineError("guest calls on this thread did not return innermost first")
+        if thread.place == IDLE:
+            self.forget_requests()
             self._cpu.stops.clear()
-            return self._call(address, arguments, float_arguments, stack_pointer)
+            self._arguments.place(thread, address, arguments, float_arguments, stack_pointer)
+            return self.run(self._stubs["call"])
         cpu = self._cpu
         _leave_room_for_callbacks(4)  # saving goes through ctypes, which hides a RecursionError
         state = cpu.save()
-        self._outer.append((state, self.place, self._context))
+        thread.outer.append(Outer(state, thread.place, thread.context))
         try:
-            result = self._call(address, arguments, float_arguments, stack_pointer)
-            self.float_result = cpu.read_double(0)
+            cpu.write_register(uc.REG_RFLAGS, _FLAGS_OF_A_CALL)
+            self._arguments.place(thread, address, arguments, float_arguments, stack_pointer)
+            result = self.run(self._stubs["call"])
+            thread.float_result = cpu.read_double(0)
         finally:
-            self._outer.pop()
-            cpu.restore(state)
+            thread.outer.pop()
+            thread.back_to(state)
         return result
 
-    def _call(
-        self,
-        address: int,
-        arguments: Sequence[int],
-        float_arguments: Sequence[float],
-        stack_pointer: int | None,
-    ) -> int:
-        mailbox = self._mailbox
-        if stack_pointer is None:
-            if self.thread is None:
-                raise MachineError("no thread is selected to call guest code on")
-            stack_pointer = self.thread.top
-        stack_pointer &= -16
-        position = stubs.CALL_ARGUMENTS
-        for argument in arguments[:6]:
-            mailbox[position] = argument & _MASK
-            position += 1
-        if len(arguments) > 6:
-            stack_pointer = self._push(stack_pointer, arguments[6:])
-        for index, value in enumerate(float_arguments):
-            self._cpu.write_double(index, value)
-        mailbox[stubs.CALL_VECTORS] = len(float_arguments)
-        mailbox[stubs.CALL_STACK_POINTER] = stack_pointer
-        mailbox[stubs.CALL_TARGET] = address
-        return self.run(self._stubs["call"])
+    def forget_requests(self) -> None:
+        """Before an outermost call: drop requests that came too late for the one before."""
+        if self.requests.any and not self.suspended:
+            self.requests.forget()
 
-    def _push(self, stack_pointer: int, arguments: Sequence[int]) -> int:
-        """Put stack arguments in their place; return the stack pointer to call with."""
-        stack_pointer = (stack_pointer - 8 * len(arguments)) & -16
-        data = b"".join((argument & _MASK).to_bytes(8, "little") for argument in arguments)
-        self._memory.write(stack_pointer, data)
-        return stack_pointer
-
-    def run(self, pc: int) -> int:
-        """Run guest code from ``pc`` until the innermost call returns; return its rax."""
-        cpu, mailbox = self._cpu, self._mailbox
+    def run(self, start_at: int) -> int:
+        """Run guest code from an address until the innermost call returns; return its rax."""
+        cpu, mailbox, thread = self._cpu, self._mailbox, self.thread
         start, handle = cpu.library.emu_start, cpu.handle
         pending = self._translation.pending
-        outer = self.place
+        outer = thread.place
+        pc: int | None = start_at
         if not self.pulse.alive:
             self.pulse.start()
         try:
@@ -185,133 +212,173 @@ class RunLoop:
             while True:
                 if pending:
                     self._invalidate_pending()
-                self.place = GUEST
+                thread.place = GUEST
                 self._runs += 1
                 error = start(handle, pc, 0, 0, 0)
                 # Still GUEST: its frames are on the stack and its state is in the CPU. A finaliser
                 # or a signal handler of Python's may run here, and must not call guest code.
                 reason = mailbox[10]
-                if reason:
-                    mailbox[10] = 0
-                    if reason == 1:
-                        result = mailbox[8]
-                        self.place = outer
-                        return result
-                    if reason == 2:
-                        pc = self._answer_reentering()
+                if not reason:
+                    pc = self._look_into(thread, error)
+                    if pc is not None:
                         continue
-                pc = self._look_into(error)
+                    reason = mailbox[10]  # of a stub that was finished step by step
+                mailbox[10] = 0
+                if reason == 1:
+                    result = mailbox[8]
+                    thread.place = outer
+                    thread.float_result = None
+                    return result
+                if reason == 2:
+                    pc = self._answer_reentering(thread)
+                else:
+                    self._raise_failure()
         except BaseException:
-            self.place = outer
+            self._give_up_call(thread, outer)
+            raise
+
+    def _give_up_call(self, thread: EmulatedThread, outer: int) -> None:
+        """An error ends the innermost call of a thread."""
+        thread.place = outer
+        if thread is self.thread:
+            mailbox = self._mailbox
             mailbox[stubs.REASON] = 0
             mailbox[stubs.ATTENTION] = 0
             self._exits.forget()
             self._exceptions.forget()
             self._translation.flush()
-            raise
+        if outer == IDLE:
+            self.suspended.discard(thread)
+            thread.start_afresh()
 
-    def _answer_reentering(self) -> int:
+    def _answer_reentering(self, thread: EmulatedThread) -> int:
         """Run the export that the guest waits for; return where it goes on."""
         mailbox = self._mailbox
         self._cpu.stops.clear()  # too late for the run that has just ended
-        stack_pointer = mailbox[stubs.STACK_POINTER]
         answer = self._exits.answers[mailbox[stubs.EXPORT]]
-        saved = self._enter(EXPORT, stack_pointer)
+        depth, top = len(thread.outer), self._rest(thread, EXPORT, mailbox[stubs.STACK_POINTER])
         try:
             result = answer() or 0
+            if self.requests.any:
+                self.requests.answer()
+            self._go_back_to(thread, depth)
         finally:
-            self._leave(saved)
-        if self.interrupted:
-            self._raise_interrupted()
+            self._end_rest(thread, top)
         mailbox[stubs.RESULT] = result & _MASK
         return self._stubs["reentered"]
 
-    def _look_into(self, error: int) -> int:
-        """Deal with a stop that was no return and no export; return where the guest goes on."""
-        exits = self._exits
+    def _look_into(self, thread: EmulatedThread, error: int) -> int | None:
+        """Deal with a stop that was no return and no export; return where the guest goes on.
+
+        None: it has come to a stop that the mailbox gives the reason of.
+        """
+        exits, stops = self._exits, self._cpu.stops
         self._raise_failure()
         context = self._exceptions.take(error)
         if context is None:
             if exits.privileged is not None:
                 context = self._exceptions.privileged(exits.privileged)
                 exits.privileged = None
-            elif self._cpu.stops:
-                self._cpu.stops.clear()
-                if self.interrupted:
-                    self._raise_interrupted()
-                self._translation.grow_if_it_pays()
-                return self._cpu.read_register(uc.REG_RIP)
+            elif exits.waiting_system_call is not None:
+                stops.clear()
+                arguments, exits.waiting_system_call = exits.waiting_system_call, None
+                return self._answer_system_call(thread, arguments)
+            elif stops:
+                stops.clear()
+                return self._look_up(thread)
             else:
                 context = self._exceptions.halted()
         elif _is_early_fetch(context):
-            context = self._step_to_fault(context)
+            context = self._stepping.step_to_fault(context)
             if context is None:
+                self._raise_failure()
                 return self._cpu.read_register(uc.REG_RIP)
-        return self._handle(context)
+        return self._handle(thread, context)
 
-    def _handle(self, context: ExceptionContext) -> int:
+    def _handle(self, thread: EmulatedThread, context: ExceptionContext) -> int:
         """Show an exception to the handler; return where the guest goes on."""
         if self.exception is None:
             raise GuestKilled(KilledByException(context.vector), context)
         self._cpu.stops.clear()
-        outer_context, self._context = self._context, context
-        saved = self._enter(EXCEPTION, context.registers.rsp - _RED_ZONE)
+        outer_context, thread.context = thread.context, context
+        depth = len(thread.outer)
+        top = self._rest(thread, EXCEPTION, context.registers.rsp - _RED_ZONE)
         try:
             self.exception(context)
+            if self.requests.any:
+                self.requests.answer()
+            self._go_back_to(thread, depth)
         finally:
-            self._leave(saved)
-            self._context = outer_context
-        if self.interrupted:
-            self._raise_interrupted()
+            self._end_rest(thread, top)
+            thread.context = outer_context
         self._cpu.write_frame(context.registers)
         return context.registers.rip
 
-    def _step_to_fault(self, context: ExceptionContext) -> ExceptionContext | None:
-        """Execute instructions one by one up to the one whose fetch faults.
+    def _answer_system_call(self, thread: EmulatedThread, arguments: tuple[int, ...]) -> int:
+        """Answer a re-entrant system call; return where the guest goes on."""
+        registers = self._cpu.read_frame().copy()
+        depth = len(thread.outer)
+        top = self._rest(thread, SYSTEM_CALL, registers.rsp - _RED_ZONE)
+        try:
+            result = self._exits.answer_system_call(*arguments)
+            if self.requests.any:
+                self.requests.answer()
+            self._go_back_to(thread, depth)
+        finally:
+            self._end_rest(thread, top)
+        self._exits.finish_system_call(result, registers.rip, registers.rflags)
+        return registers.rip
 
-        Unicorn translates straight-line code up to 500 instructions ahead, and a page it cannot
-        fetch on the way is reported before the first of them has run. With the trap flag it
-        translates one at a time.
-        """
-        cpu = self._cpu
-        registers = context.registers
-        page = page_floor(registers.rip)
-        pc = registers.rip
-        while True:
-            registers.rflags |= _TRAP_FLAG
-            cpu.write_frame(registers)
-            outer, self.place = self.place, GUEST
-            error = cpu.library.emu_start(cpu.handle, pc, 0, 0, 0)
-            self.place = outer
-            found = self._exceptions.take(error)
-            registers = cpu.read_frame().copy() if found is None else found.registers
-            registers.rflags &= ~_TRAP_FLAG
-            if found is not None and found.vector != VECTOR_DEBUG:
-                return found
-            if found is None or page_floor(registers.rip) != page:
-                cpu.write_frame(registers)
+    def _look_up(self, thread: EmulatedThread) -> int | None:
+        """Deal with a stop that was asked for, between two instructions of the guest."""
+        requests = self.requests
+        if not requests.any:
+            self._translation.grow_if_it_pays()
+            return self._cpu.read_register(uc.REG_RIP)
+        requests.raise_interrupt()
+        registers = self._cpu.read_frame().copy()
+        if self.uses_mailbox(registers.rip):
+            for _ in range(_MOST_STEPS):
+                registers, context, stepped = self._stepping.step(registers)
                 self._raise_failure()
-                return None
-            pc = registers.rip
+                if context is not None:
+                    return self._handle(thread, context)
+                if self._mailbox[stubs.REASON]:
+                    return None
+                if not stepped or not self.uses_mailbox(registers.rip):
+                    break
+        depth = len(thread.outer)
+        top = self._rest(thread, PREEMPTION, registers.rsp - _RED_ZONE)
+        try:
+            requests.answer()
+            self._go_back_to(thread, depth)
+        finally:
+            self._end_rest(thread, top)
+        return registers.rip
 
-    def _enter(self, place: int, stack_pointer: int) -> tuple[EmulatedThread | None, int]:
-        """Give Python control inside a guest frame."""
-        self.place = place
-        thread = self.thread
-        if thread is None:
-            return None, 0
+    def _rest(self, thread: EmulatedThread, place: int, stack_pointer: int) -> int:
+        """Give Python control inside a guest frame; return what :meth:`_end_rest` needs."""
         top = thread.top
+        thread.place = place
         thread.top = self._mailbox[stubs.TOP] = stack_pointer & -16
-        return thread, top
+        return top
 
-    def _leave(self, saved: tuple[EmulatedThread | None, int]) -> None:
+    def _go_back_to(self, thread: EmulatedThread, depth: int) -> None:
+        """Make sure that what runs next is a thread's frame that waits below ``depth`` calls."""
+        if len(thread.outer) != depth or thread.broken:
+            thread.broken = True
+            raise MachineError("guest calls on this thread did not return innermost first")
+        if self.thread is not thread:
+            if self.thread.place == GUEST or not self._cpu.handle:
+                raise MachineError("a guest call cannot go on: the machine is closed or in use")
+            self.select(thread)
+
+    def _end_rest(self, thread: EmulatedThread, top: int) -> None:
         """Give control back to the guest frame, which goes on or is given up."""
-        self.place = GUEST
-        thread, top = saved
-        if thread is not None:
-            thread.top = top
-            if thread is self.thread:
-                self._mailbox[stubs.TOP] = top
+        thread.place = GUEST
+        thread.top = top
+        if thread is self.thread:
+            self._mailbox[stubs.TOP] = top
 
     def _invalidate_pending(self) -> None:
         """Run the stub that invalidates pages, between two instructions of the guest."""
@@ -335,45 +402,6 @@ class RunLoop:
         if failure is not None:
             self._exits.failure = None
             raise failure
-
-    def _raise_interrupted(self) -> None:
-        self.interrupted = False
-        raise GuestInterrupted("guest code was interrupted")
-
-    def registers(self) -> Registers:
-        """See :meth:`theseus_kit.machine.protocol.Machine.registers`."""
-        if self.place == IDLE:
-            return Registers()
-        if self.place == EXCEPTION and self._context is not None:
-            return self._context.registers.copy()
-        registers = self._cpu.read_frame().copy()
-        if self.place == EXPORT or (self.place == GUEST and not self._exits.in_system_call):
-            self._return(registers)
-        return registers
-
-    def waiting(self) -> Iterator[tuple[Registers, bool, int | None]]:
-        """Each call in progress, innermost first: see :class:`protocol.Waiting`.
-
-        For the address of an export its number.
-        """
-        if self.place == IDLE:
-            return
-        registers = self.registers()
-        is_export = self.place in (EXPORT, GUEST) and not self._exits.in_system_call
-        # An export's stub leaves its number in r11.
-        yield registers, self.place == EXCEPTION, registers.r11 if is_export else None
-        for state, place, context in reversed(self._outer):
-            if place == EXCEPTION and context is not None:
-                yield context.registers.copy(), True, None
-            else:
-                registers = self._cpu.read_saved_frame(state)
-                self._return(registers)
-                yield registers, False, registers.r11
-
-    def _return(self, registers: Registers) -> None:
-        """Go from an export's entry to its caller."""
-        registers.rip = self._memory.read_u64(registers.rsp)
-        registers.rsp += 8
 
 
 def _is_early_fetch(context: ExceptionContext) -> bool:

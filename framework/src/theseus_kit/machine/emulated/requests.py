@@ -1,0 +1,50 @@
+"""What other host threads ask of the guest code that runs: to end, or to stop for a moment."""
+
+from __future__ import annotations
+
+from theseus_kit.errors import GuestInterrupted
+from theseus_kit.machine.protocol import PreemptionCallback
+
+
+class Requests:
+    """Keeps what was asked for until the guest is between two instructions, the CPU at rest."""
+
+    __slots__ = ("_interrupted", "_preempted", "any", "preemption")
+
+    def __init__(self) -> None:
+        self.any = False
+        """Cheap to look at: there may be a request."""
+        self.preemption: PreemptionCallback | None = None
+        self._interrupted = False
+        self._preempted = False
+
+    def interrupt(self) -> None:
+        self._interrupted = self.any = True
+
+    def preempt(self) -> None:
+        self._preempted = self.any = True
+
+    def forget(self) -> None:
+        """Drop what was meant for calls that are over."""
+        self._interrupted = self._preempted = self.any = False
+
+    @property
+    def preempted(self) -> bool:
+        return self._preempted
+
+    def raise_interrupt(self) -> None:
+        """Raise GuestInterrupted if that was asked for."""
+        if self._interrupted:
+            self._interrupted, self.any = False, self._preempted
+            raise GuestInterrupted("guest code was interrupted")
+
+    def answer(self) -> None:
+        """Do what was asked, with Python at rest. Raises GuestInterrupted, or what the callback
+        of a preemption raises."""
+        self.any = False  # first: what is asked from now on is noted again
+        self.raise_interrupt()
+        if self._preempted:
+            self._preempted = False
+            callback = self.preemption
+            if callback is not None:
+                callback()
