@@ -3,15 +3,16 @@
 A task does nothing but supervise a process, so a cell that crashes is a result like any other. A
 worker that dies is the exception: Dask would by default try its tasks on up to four workers, and
 blame tasks whose finished results the worker merely held. So the scheduler is told that no task
-may take a worker with it, a result is fetched as soon as it is there, and the one retry, on
-another worker, is made here.
+may take a worker with it, a worker has no more jobs than it runs at once, a result is fetched as
+soon as it is there, and the one retry, on another worker, is made here.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from theseus_kit.errors import UsageError
 from theseus_kit.testing.matrix.executors import ATTEMPTS, lost
@@ -19,6 +20,23 @@ from theseus_kit.testing.matrix.fork_server import ForkServer
 from theseus_kit.testing.matrix.job import Job
 from theseus_kit.testing.matrix.results import CellResult
 from theseus_kit.testing.matrix.supervise import supervise
+
+_LOOK_SECONDS = 1.0
+"""How often new workers are looked for."""
+_WORKER_TIMEOUT = 60.0
+"""Seconds after which a cluster without a worker is given up."""
+
+
+class _Attempt(NamedTuple):
+    """A job on its way."""
+
+    job: Job
+    number: int
+    """The how manieth attempt it is, from 1."""
+    avoided: str = ""
+    """The worker that died of it before."""
+    worker: str = ""
+    """The worker that has it."""
 
 
 class DaskExecutor:
@@ -48,39 +66,61 @@ class DaskExecutor:
         return sum(threads.values())
 
     def run(self, jobs: Sequence[Job]) -> Generator[CellResult, None, None]:
-        from distributed import as_completed
-
-        attempts: dict[Any, tuple[Job, int]] = {}
-        for job in jobs:
-            attempts[self._submit(job, None)] = (job, 1)
-        pending = as_completed(list(attempts))
+        waiting = deque(_Attempt(job, 1) for job in jobs)
+        running: dict[Any, _Attempt] = {}
         try:
-            for future in pending:
-                job, attempt = attempts.pop(future)
-                error = future.exception()
-                if error is None:
-                    yield replace(future.result(), attempts=attempt)
-                elif not _is_death(error):
-                    raise error
-                elif attempt < ATTEMPTS:
-                    again = self._submit(job, _worker_of(error))
-                    attempts[again] = (job, attempt + 1)
-                    pending.add(again)
-                else:
-                    yield lost(job, f"the worker died: {error}", attempt)
+            while waiting or running:
+                self._fill(waiting, running)
+                for future in self._ended(running):
+                    attempt = running.pop(future)
+                    error = future.exception()
+                    if error is None:
+                        yield replace(future.result(), attempts=attempt.number)
+                    elif not _is_death(error):
+                        raise error
+                    elif attempt.number < ATTEMPTS:
+                        again = _Attempt(attempt.job, attempt.number + 1, attempt.worker)
+                        waiting.appendleft(again)
+                    else:
+                        yield lost(attempt.job, f"the worker died: {error}", attempt.number)
         finally:
-            self._client.cancel(list(attempts), force=True)
+            self._client.cancel(list(running), force=True)
 
-    def _submit(self, job: Job, but_not_on: str | None) -> Any:
-        others = [address for address in self._client.nthreads() if address != but_not_on]
+    def _fill(self, waiting: deque[_Attempt], running: dict[Any, _Attempt]) -> None:
+        """Give each worker as many jobs as it has threads, and no more: what merely waits on a
+        worker would be lost with it."""
+        threads: dict[str, int] = self._client.nthreads()
+        for attempt in running.values():
+            if attempt.worker in threads:
+                threads[attempt.worker] -= 1
+        for worker, free in threads.items():
+            for _ in range(free):
+                if not waiting:
+                    return
+                if waiting[0].avoided == worker and len(threads) > 1:
+                    waiting.rotate(-1)
+                if waiting[0].avoided != worker or len(threads) == 1:
+                    attempt = waiting.popleft()._replace(worker=worker)
+                    running[self._submit(attempt)] = attempt
+
+    def _submit(self, attempt: _Attempt) -> Any:
         return self._client.submit(
-            _run_job,
-            job,
-            pure=False,
-            retries=0,
-            workers=others if but_not_on is not None and others else None,
-            allow_other_workers=False,
+            _run_job, attempt.job, pure=False, retries=0, workers=[attempt.worker]
         )
+
+    def _ended(self, running: dict[Any, _Attempt]) -> list[Any]:
+        """The futures that are done; none after a while, in which workers may have come."""
+        from distributed import wait
+
+        if not running:
+            self._client.wait_for_workers(1, timeout=_WORKER_TIMEOUT)
+            return []
+        try:
+            with self._client.as_current():
+                done = wait(list(running), _LOOK_SECONDS, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            return []
+        return list(done)
 
     def _check_versions(self) -> None:
         ours = _version()
@@ -123,8 +163,3 @@ def _is_death(error: BaseException) -> bool:
     from distributed.scheduler import KilledWorker
 
     return isinstance(error, KilledWorker)
-
-
-def _worker_of(error: Any) -> str | None:
-    address = getattr(error.last_worker, "address", None)
-    return None if address is None else str(address)

@@ -6,6 +6,7 @@ and the plugins.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 
 import pytest
@@ -39,7 +40,7 @@ def run_tests(job: Job) -> Iterator[CaseResult]:
         *("-p", "no:cacheprovider", "--theseus-machine", job.machine),
         *("--theseus-plugins", ",".join(job.plugins)),
         *job.test_set.arguments,
-        *job.test_set.paths,
+        *(item for path in job.test_set.paths for item in _items(path)),
     ]
     status = pytest.main(arguments, plugins=[collector])
     yield from collector.cases
@@ -47,6 +48,13 @@ def run_tests(job: Job) -> Iterator[CaseResult]:
         yield CaseResult("collection", CaseOutcome.FAILED, "no test was collected")
     elif status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         yield CaseResult("pytest", CaseOutcome.FAILED, f"pytest ended with {status!r}")
+
+
+def _items(path: str) -> list[str]:
+    """What pytest is told: it does not look for the files of a pattern itself."""
+    pattern, separator, item = path.partition("::")
+    files = sorted(glob.glob(pattern, recursive=True)) or [pattern]  # noqa: PTH207 - a whole path
+    return [f"{file}{separator}{item}" for file in files]
 
 
 def _case(report: pytest.TestReport) -> CaseResult:
