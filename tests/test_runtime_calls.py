@@ -242,6 +242,34 @@ def test_a_closed_platform_refuses_calls_and_forgives_finalisers(machine: str) -
     gc.collect()  # an error in a finaliser would fail the test
 
 
+def test_a_prepared_call_where_the_guest_cannot_be_called_is_refused_and_harmless(
+    platform: Platform,
+) -> None:
+    instance = Instance(platform)
+    add, refused = instance.prepared("add"), []
+
+    def call_back() -> int:
+        try:
+            return int(add(3, 4))
+        except MachineError as error:
+            refused.append(str(error))
+            return 0
+
+    leaf = platform.machine.export(call_back, 0, name="leaf")
+    for _ in range(3):
+        assert platform.machine.call(leaf) == 0
+        assert add(1, 2) == 3
+    assert len(refused) == 3
+    assert "does not re-enter" in refused[0]
+    assert platform.machine.call(platform.machine.export(call_back, 0, reenters=True)) == 7
+
+
+def test_a_number_too_large_for_a_float_is_infinite_as_in_an_ordinary_call(
+    call: Callable[[str], Any],
+) -> None:
+    assert list(call("reverse")(0, 0, 1e300, 0.0)) == [0.0, math.inf, 0, 0]
+
+
 def test_prepared_host_functions_do_not_pile_up(platform: Platform) -> None:
     runtime = platform.boot()
     api = runtime.wasmtime

@@ -25,15 +25,15 @@ from typing import TYPE_CHECKING, Any, Final
 from theseus_kit.errors import GuestError, ModuleError
 from theseus_kit.runtime.library import NotNowError
 from theseus_kit.runtime.prepared_code import (
-    FORMATS,
-    MASKS,
     VALUE_SIZE,
     Compiler,
     address_of_pointer,
+    cells_of,
     guarded,
     names_of,
     numbers,
-    packing,
+    reads,
+    writes,
 )
 from theseus_kit.runtime.prepared_places import PreparedPlaces
 
@@ -76,7 +76,7 @@ class Preparer:
             [f"def prepared({', '.join(names)}):"],
             ["        check_store()"],
             "raise TypeError(str(error)) from None",
-            ", ".join(names_of("result", len(results))) or "None",
+            ", ".join(reads(results)) or "None",
             check_store=store._context,
         )
 
@@ -94,7 +94,7 @@ class Preparer:
         except ModuleError:
             return None
         names = names_of("argument", len(parameters))
-        outcomes = ", ".join(names_of("result", len(results))) or "None"
+        outcomes = ", ".join(reads(results)) or "None"
         head = [
             "def call_plain(store, arguments):",
             "    if address_of(store._context())[0] != context: return unsuitable",
@@ -147,40 +147,37 @@ class Preparer:
             lambda address: (address + width + 8, address, slots, address + width),
         )
         view, values = self._machine.memory.view, place.address
-        trap_slot, function_slot = values + width, values + width + 8
+        function_slot = values + width + 8
         view[values:function_slot] = bytes(width + 8)
         place.fill(width + 8, function._func)
 
+        cells = cells_of(view[values:function_slot])
+        words, trap = cells["words"], f"words[{width // 8}]"
+
         def fail(error: int, trap: int) -> BaseException:
-            Struct("<Q").pack_into(view, trap_slot, 0)
+            words[-1] = 0
             return self._failure(error, trap)
 
-        packed = "".join(
-            f", {name}{MASKS[kind]}"
-            for name, kind in zip(names_of("argument", len(parameters)), parameters, strict=True)
-        )
-        outcomes = [*names_of("result", len(results)), "trap"]
         lines = [
             *head,
             "    if not acquire(False): raise NotNow(in_use)",
-            "    kept = len(errors)",
-            "    library.nesting += 1",
+            "    kept, nesting = len(errors), library.nesting",
+            "    library.nesting = nesting + 1",
             "    try:",
-            "        if library.nesting > 1: library.check_room()",
-            "        if not machine.can_call: raise NotNow(cannot_call)",
+            "        if nesting: library.check_room()",
+            "        if machine.is_closed: raise NotNow(closed)",
             *checks,
             "        if deferred: run_deferred()",
-            *guarded(f"pack(view, values{packed})", not_a_number, bool(parameters)),
+            *guarded(writes(names_of("argument", len(parameters)), parameters), not_a_number),
             "        error = enter()",
             "        if len(errors) > kept: raise_kept(kept)",
-            f"        {', '.join(outcomes)}, = unpack(view, values)",
-            "        if error or trap: raise fail(error, trap)",
+            f"        if error or {trap}: raise fail(error, {trap})",
             f"        return {returned}",
             "    except GuestError:",
             "        del errors[kept:]",
             "        raise",
             "    finally:",
-            "        library.nesting -= 1",
+            "        library.nesting = nesting",
             "        release()",
         ]
         return self._compiler.compile(
@@ -188,7 +185,7 @@ class Preparer:
             GuestError=GuestError,
             NotNow=NotNowError,
             acquire=self._library.lock.acquire,
-            cannot_call="prepared call: guest code cannot be called now",
+            closed="prepared call: its platform is closed",
             deferred=self._library.deferred,
             run_deferred=self._library.run_deferred,
             enter=place.enter,
@@ -198,15 +195,9 @@ class Preparer:
             keep=place,
             library=self._library,
             machine=self._machine,
-            pack=packing("".join(FORMATS[kind][0] for kind in parameters)).pack_into,
             raise_kept=self._library.raise_kept,
             release=self._library.lock.release,
-            unpack=packing(
-                "".join(FORMATS[kind][1] for kind in results)
-                + f"{VALUE_SIZE * (slots - len(results))}xQ"
-            ).unpack_from,
-            values=values,
-            view=view,
+            **cells,
             **names,
         )
 
@@ -225,7 +216,7 @@ class Preparer:
             "    if address_of(store._context())[0] != context: return -1",
             "    if not acquire(False): raise NotNow(in_use)",
             "    try:",
-            "        if not machine.can_call: raise NotNow(cannot_call)",
+            "        if machine.is_closed: raise NotNow(closed)",
             "        if deferred: run_deferred()",
             "        return enter()",
             "    finally:",
@@ -236,7 +227,7 @@ class Preparer:
             NotNow=NotNowError,
             acquire=self._library.lock.acquire,
             address_of=Struct("<Q").unpack_from,
-            cannot_call=f"{name}: guest code cannot be called now",
+            closed=f"{name}: its platform is closed",
             context=context,
             deferred=self._library.deferred,
             enter=place.enter,

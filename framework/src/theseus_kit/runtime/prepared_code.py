@@ -23,6 +23,27 @@ FORMATS = {
 """How struct packs and unpacks a number. wasm's integers have no sign: any Python int goes in,
 cut to the type's width, and they come out signed, as wasmtime-py returns them."""
 
+_WRITES = {
+    "i32": "words[{pair}] = {name} & 0xFFFFFFFF",
+    "i64": "words[{pair}] = {name} & 0xFFFFFFFFFFFFFFFF",
+    "f32": "singles[{quad}] = {name}",
+    "f64": "doubles[{pair}] = {name}",
+}
+_READS = {
+    "i32": "halves[{quad}]",
+    "i64": "integers[{pair}]",
+    "f32": "singles[{quad}]",
+    "f64": "doubles[{pair}]",
+}
+_CELLS: dict[str, Any] = {
+    "words": "Q",
+    "integers": "q",
+    "halves": "i",
+    "doubles": "d",
+    "singles": "f",
+}
+"""The same memory by type. An item of a memoryview costs a third of what struct takes for it."""
+
 MASKS = {"i32": " & 0xFFFFFFFF", "i64": " & 0xFFFFFFFFFFFFFFFF", "f32": "", "f64": ""}
 
 
@@ -39,7 +60,7 @@ class Compiler:
         code = self._code.get(source)
         if code is None:
             code = self._code[source] = compile(source, "<prepared>", "exec")
-        names["NotANumber"] = (struct_error, OverflowError)
+        names["NotANumber"] = (struct_error, OverflowError, TypeError)
         exec(code, names)
         # Taken out of its own globals: the cycle would keep it until a garbage collection.
         made: Callable[..., Any] = names.pop(lines[0].removeprefix("def ").partition("(")[0])
@@ -65,13 +86,31 @@ def packing(layout: str) -> Struct:
     return Struct("<" + layout)
 
 
-def guarded(statement: str, not_a_number: str, wanted: bool) -> list[str]:
-    """Return the lines of a statement that packs numbers."""
-    if not wanted:
+def cells_of(memory: memoryview) -> dict[str, Any]:
+    """Return memory by name, as the lines of :func:`writes` and :func:`reads` use it."""
+    return {name: memory.cast(kind) for name, kind in _CELLS.items()}
+
+
+def writes(names: Sequence[str], kinds: Sequence[str]) -> list[str]:
+    """Return the statements that put numbers of these types into the array of values."""
+    return [
+        _WRITES[kind].format(pair=2 * index, quad=4 * index, name=name)
+        for index, (name, kind) in enumerate(zip(names, kinds, strict=True))
+    ]
+
+
+def reads(kinds: Sequence[str]) -> list[str]:
+    """Return the expressions of the numbers in the array of values."""
+    return [_READS[kind].format(pair=2 * i, quad=4 * i) for i, kind in enumerate(kinds)]
+
+
+def guarded(statements: Sequence[str], not_a_number: str) -> list[str]:
+    """Return the lines of statements that write numbers."""
+    if not statements:
         return []
     return [
         "        try:",
-        f"            {statement}",
+        *(f"            {statement}" for statement in statements),
         "        except NotANumber as error:",
         f"            {not_a_number}",
     ]

@@ -71,7 +71,7 @@ class NativeMachine:
         self._dispatches = (
             self._process.dispatch.mode is not None and options.system_calls != "rewrite"
         )
-        self._closed = False
+        self.is_closed = False
         self._territory = Territory(options.territory_gib << 30)
         self._view = view_of_memory()
         self._context = Context(self._view)
@@ -154,7 +154,7 @@ class NativeMachine:
     @property
     def can_call(self) -> bool:
         if not self._words[HOST_STACK]:
-            return not self._closed
+            return not self.is_closed
         return self._may_call()
 
     def _may_call(self) -> bool:
@@ -341,16 +341,16 @@ class NativeMachine:
         return address in self._territory.own or address in self._process.code
 
     def interrupt(self) -> None:
-        if self._closed or not self._words[HOST_STACK]:
+        if self.is_closed or not self._words[HOST_STACK]:
             return
         self._words[ATTENTION] = 1
         self._process.threads.disturb(self._words[THREAD])
 
     def close(self) -> None:
-        if self._closed:
+        if self.is_closed:
             return
         self._require_rest("close the machine")
-        self._closed = True
+        self.is_closed = True
         self._context.belong_to_nobody()
         self._territory.release()
         self._memory.direct_protection.close()
@@ -389,7 +389,7 @@ class NativeMachine:
         return value
 
     def _require_open(self) -> None:
-        if self._closed:
+        if self.is_closed:
             raise MachineError("the machine is closed")
 
     def _require_rest(self, what: str) -> None:
