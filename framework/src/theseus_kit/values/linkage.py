@@ -43,6 +43,10 @@ class CFunction(NamedTuple):
     blocks: bool = False
     """``body`` may wait for what another task or the outside does: other tasks run meanwhile. It
     may then call guest code as well; costs as much."""
+    machine_code_only: bool = False
+    """``body`` cannot stand in for ``machine_code``, which passes on to another function what no
+    Python function can know (the caller's registers). Wrappers leave it alone and watch that one.
+    """
 
     def __repr__(self) -> str:
         return f"<CFunction {self.prototype}>"

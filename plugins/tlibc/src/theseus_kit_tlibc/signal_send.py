@@ -135,6 +135,7 @@ class SignalSending(Header):
             self.header,
             on_error,
             machine_code=code,
+            machine_code_only=True,
             assembly=SELF_SIGNAL.text,
         )
 
