@@ -176,7 +176,7 @@ def test_stopping_a_run_stops_its_cells_at_once(read: Read, scripts: Path) -> No
 
 
 def test_a_test_set_that_is_not_there_is_refused_before_anything_runs(read: Read, run: Run) -> None:
-    with pytest.raises(UsageError, match="'own': .*: no such file or directory"):
+    with pytest.raises(UsageError, match=r"'own': .*: no such file or directory"):
         run(read(SCRIPTS.replace("*.wast", "nothing.wast")))
 
 
