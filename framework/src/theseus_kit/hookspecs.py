@@ -121,7 +121,11 @@ class ThreadLocalStorage:
 
     @hookspec(firstresult=True)
     def tls_create_area(self, task: Task) -> int:
-        """Make a task's thread control block and static blocks; return its FS base."""
+        """Make a task's thread control block and static blocks; return its FS base.
+
+        The control block holds its own address at fs:0 and fs:0x10 and
+        a stack protector's canary at fs:0x28, whose lowest byte is zero.
+        """
         raise NotImplementedError
 
     @hookspec(firstresult=True)

@@ -19,11 +19,19 @@ from typing import TYPE_CHECKING, Any
 from theseus_kit.testing.conformance.suite import Conformance, clause, needs
 
 if TYPE_CHECKING:
+    from theseus_kit.testing.conformance.exception_registration import (
+        ExceptionRegistrationConformance,
+    )
     from theseus_kit.testing.conformance.memory_changes import MemoryMappingConformance
+    from theseus_kit.testing.conformance.thread_local_storage import (
+        ThreadLocalStorageConformance,
+    )
 
 __all__ = [
     "Conformance",
+    "ExceptionRegistrationConformance",
     "MemoryMappingConformance",
+    "ThreadLocalStorageConformance",
     "clause",
     "needs",
     "suites",
@@ -31,6 +39,8 @@ __all__ = [
 
 _SUITES = {
     "MemoryMappingConformance": "memory_changes",
+    "ThreadLocalStorageConformance": "thread_local_storage",
+    "ExceptionRegistrationConformance": "exception_registration",
 }
 
 

@@ -53,9 +53,7 @@ def _fitting(groups: frozenset[Group], catalogue: Catalogue) -> list[str]:
     found = next(choices(groups), None)
     if found is None:
         missing = ", ".join(group.value for group in order if group in groups)
-        broken = [
-            f"{name} is broken: {known[name].problem}" for name in names if known[name].problem
-        ]
+        problems = [(name, known[name].problem) for name in names if known[name].problem]
         raise AssemblyError(
             f"the installed plugins do not provide {missing} beside the others"
             + "".join(f"; {name} is broken: {problem}" for name, problem in problems)

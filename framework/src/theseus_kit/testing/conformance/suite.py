@@ -89,6 +89,8 @@ class Conformance:
     expected_failures: ClassVar[str | None] = None
     """A TOML file of expected failures; None: the one beside the plugin's code or the tests."""
     machine_name: str = "emulated"
+    beside: Sequence[type[Plugin]] = ()
+    """Plugins that a test wants in front of the others; they provide nothing."""
 
     _platform: Platform | None = None
 
@@ -125,7 +127,7 @@ class Conformance:
         """A platform of this test's own, with the plugin and its companions."""
         if self._platform is None:
             plugin = self.plugin_class()
-            chosen = with_companions(plugin, self.companions)
+            chosen = [*self.beside, *with_companions(plugin, self.companions)]
             try:
                 self._platform = assemble(chosen, self.machine_name, self.options)
             except AssemblyError as error:
@@ -152,6 +154,10 @@ class Conformance:
     def task(self) -> Task:
         """The platform's main task."""
         return self.platform.tasks.current
+
+    def new_task(self) -> Task:
+        """Another task, which runs nothing."""
+        return self.platform.tasks.create("second", self.hooks)
 
     @contextmanager
     def refused(self, error: type[PlatformError], errno: int | None = None) -> Iterator[None]:

@@ -1,0 +1,7 @@
+"""The provider under the conformance suite of thread-local storage."""
+
+from theseus_kit.testing.conformance import ThreadLocalStorageConformance
+
+
+class TestTlibc(ThreadLocalStorageConformance):
+    plugin = "tlibc"
