@@ -34,6 +34,7 @@ _COMMANDS = {
     "python": ("theseus_kit.cli.python", "python_command"),
     "spec": ("theseus_kit.cli.spec", "spec_command"),
     "symbolicate": ("theseus_kit.cli.symbolicate", "symbolicate_command"),
+    "wasi-tests": ("theseus_kit.cli.wasi_tests", "wasi_tests_command"),
 }
 # What follows a module or a program to run belongs to it, whatever it looks like; and click must
 # not take python's -m for an option of its own.
