@@ -5,7 +5,10 @@ import pytest
 from theseus_kit.hookspecs import hookimpl
 from theseus_kit.testing.conformance import ThreadLocalStorageConformance
 from theseus_kit.testing.conformance.mutants import caught_by, escaped, mutants_in, unproved
+from theseus_kit.values.memory import BytesBacking, MapRequest, Protection
 from theseus_kit_tlibc.plugin import TlibcPlugin
+
+READ = Protection.READ
 
 
 def is_test_s(template):
@@ -247,23 +250,14 @@ class ForgetsDestructorsThatAreAddedLate(TlibcPlugin):
 
 
 @caught_by("test_wasmtime_keeps_account_of_calls_within_calls")
-class StartsVariablesAfreshInEveryCall(TlibcPlugin):
-    """What a block held is lost when a variable of its module is looked up."""
-
-    @hookimpl
-    def tls_create_area(self, task):
-        base = super().tls_create_area(task)
-        self._library.memory.write_u64(self._tls._areas[task].vector, 0)  # nothing is kept there
-        return base
-
+class GivesBlocksThatCannotBeWritten(TlibcPlugin):
     @hookimpl
     def tls_address(self, task, module, offset):
-        address = super().tls_address(task, module, offset)
         template = self._tls._modules[module]
-        if not is_test_s(template):
-            start = address - offset
-            self._library.memory.write(start, template.initial.ljust(template.size, b"\0"))
-        return address
+        if is_test_s(template):
+            return super().tls_address(task, module, offset)
+        request = MapRequest(template.size, READ, backing=BytesBacking(template.initial))
+        return self.services.hooks.memory_map(request=request).base + offset
 
 
 MUTANTS = mutants_in(globals())
