@@ -29,6 +29,8 @@ from theseus_kit.errors import (
 from theseus_kit.values.exceptions import VECTOR_DEBUG, ExceptionCategory, category_of_vector
 from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function, system_call
 from theseus_kit_tlibc.signal_frame import (
+    CONTEXT_FLAGS,
+    CONTEXT_FLAGS_XSAVE,
     RED_ZONE,
     RETURN_SIZE,
     SIGBUS,
@@ -353,7 +355,9 @@ class Signal(Header):
         place = place_return_stub(library, code)
         return Stubs(
             library.machine.place_code(entry.code, "signal entry"),
-            *(place, place + len(code) - RETURN_SIZE, vectors, vectors.blank()),
+            *(place, place + len(code) - RETURN_SIZE),
+            CONTEXT_FLAGS_XSAVE if vectors.components else CONTEXT_FLAGS,
+            vectors.blank(),
         )
 
     def _signals(self) -> TaskSignals:

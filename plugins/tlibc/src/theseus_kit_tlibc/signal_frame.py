@@ -24,10 +24,11 @@
     └────────────────────────────────┘
     low addresses
 
-The exception resumes at SIGNAL_ENTRY, which saves the vector state and goes on to the handler. The
-handler returns to SIGNAL_RETURN, which restores the task's mask (``signal_tasks.py``) and loads the
-registers that the handler left in the frame. Nothing of it waits in Python meanwhile: a handler may
-as well leave by longjmp, as Wasmtime's did up to version 35.
+The exception resumes at SIGNAL_ENTRY, which saves the registers and goes on to the handler: in
+machine code, for it takes Python longer than all else about a frame. The handler returns to
+SIGNAL_RETURN, which restores the task's mask (``signal_tasks.py``) and loads the registers that the
+handler left in the frame. Nothing of it waits in Python meanwhile: a handler may as well leave by
+longjmp, as Wasmtime's did up to version 35.
 
 Sources: arch/x86/include/uapi/asm/{ucontext,sigcontext}.h, include/uapi/asm-generic/siginfo.h,
 arch/x86/kernel/signal_64.c of Linux 6; glibc's sys/ucontext.h for the names.
@@ -48,7 +49,6 @@ from theseus_kit.values.exceptions import (
     Registers,
 )
 from theseus_kit_tlibc.listing import Listing
-from theseus_kit_tlibc.signal_vectors import VectorState
 
 if TYPE_CHECKING:
     from theseus_kit.machine.protocol import Memory
@@ -111,29 +111,51 @@ _LOAD_REGISTERS = """
     c28000                  ret 0x80
 """
 
-# rax is the handler, rdx the ucontext_t; al is 0 at a handler's entry, as for any call without
+_SAVE_REGISTERS = """
+    4c89442430              mov qword ptr [rsp + 0x30], r8
+    4c894c2438              mov qword ptr [rsp + 0x38], r9
+    4c89542440              mov qword ptr [rsp + 0x40], r10
+    4c895c2448              mov qword ptr [rsp + 0x48], r11
+    4c89642450              mov qword ptr [rsp + 0x50], r12
+    4c896c2458              mov qword ptr [rsp + 0x58], r13
+    4c89742460              mov qword ptr [rsp + 0x60], r14
+    4c897c2468              mov qword ptr [rsp + 0x68], r15
+    48897c2470              mov qword ptr [rsp + 0x70], rdi
+    4889742478              mov qword ptr [rsp + 0x78], rsi
+    4889ac2480000000        mov qword ptr [rsp + 0x80], rbp
+    48899c2488000000        mov qword ptr [rsp + 0x88], rbx
+    4889942490000000        mov qword ptr [rsp + 0x90], rdx
+    4889842498000000        mov qword ptr [rsp + 0x98], rax
+    48898c24a0000000        mov qword ptr [rsp + 0xa0], rcx
+    488b8c24e8000000        mov rcx, qword ptr [rsp + 0xe8]             ; fpregs
+"""
+_GO_TO_HANDLER = """
+    8bbc24d8030000          mov edi, dword ptr [rsp + 0x3d8]            ; si_signo
+    488db424d8030000        lea rsi, [rsp + 0x3d8]                      ; siginfo_t
+    488d542408              lea rdx, [rsp + 8]                          ; ucontext_t
+    4c8b5c2410              mov r11, qword ptr [rsp + 0x10]             ; uc_link: the handler
+    31c0                    xor eax, eax
+    4889442410              mov qword ptr [rsp + 0x10], rax
+    41ffe3                  jmp r11
+"""
+
+# rsp is the return address of the handler. al is 0 at a handler's entry, as for any call without
 # vector arguments. One for a CPU without XSAVE, one for a CPU with it (0xe7: COMPONENTS).
 SIGNAL_ENTRY = Listing(
-    """
-    488b8ae0000000          mov rcx, qword ptr [rdx + 0xe0]             ; fpregs
+    _SAVE_REGISTERS
+    + """
     480fae01                fxsave64 ptr [rcx]
-    4989c3                  mov r11, rax
-    31c0                    xor eax, eax
-    41ffe3                  jmp r11
     """
+    + _GO_TO_HANDLER
 )
 SIGNAL_ENTRY_XSAVE = Listing(
-    """
-    488b8ae0000000          mov rcx, qword ptr [rdx + 0xe0]             ; fpregs
-    4989c3                  mov r11, rax
-    4989d2                  mov r10, rdx
+    _SAVE_REGISTERS
+    + """
     b8e7000000              mov eax, 0xe7
     31d2                    xor edx, edx
     480fae21                xsave64 ptr [rcx]
-    4c89d2                  mov rdx, r10
-    31c0                    xor eax, eax
-    41ffe3                  jmp r11
     """
+    + _GO_TO_HANDLER
 )
 
 # rsp is the ucontext_t. The last instruction must set rip and rsp and nothing else: the new rip
@@ -170,8 +192,9 @@ RETURN_SIZE = 3
 
 _USER_CS, _USER_SS = 0x33, 0x2B
 _UC_FP_XSTATE, _UC_SIGCONTEXT_SS, _UC_STRICT_RESTORE_SS = 1, 2, 4
-_FLAGS = _UC_SIGCONTEXT_SS | _UC_STRICT_RESTORE_SS
-_FLAGS_XSAVE = _FLAGS | _UC_FP_XSTATE
+CONTEXT_FLAGS = _UC_SIGCONTEXT_SS | _UC_STRICT_RESTORE_SS
+CONTEXT_FLAGS_XSAVE = CONTEXT_FLAGS | _UC_FP_XSTATE
+"""uc_flags of frames with FXSAVE's area, and with XSAVE's."""
 _EDITABLE_FLAGS = 0x50DD5
 """What a handler may change of rflags: AC OF DF TF SF ZF AF PF CF RF (FIX_EFLAGS)."""
 _FIXED_FLAGS = 0x202
@@ -179,9 +202,10 @@ _FIXED_FLAGS = 0x202
 _CLEARED_AT_ENTRY = 0x10500
 """DF, TF and RF: a handler starts without them (signal_64.c, handle_signal)."""
 
-# return address | uc_flags uc_link | uc_stack: sp, flags, size | 18 registers | segments, err,
-# trapno, oldmask, cr2, fpregs | uc_sigmask | the task's cells | siginfo: signo, code, addr
-_FRAME = Struct("<QQQQI4xQ18Q4HQQQQQ64xQ664xQi4xi4xQ104x")
+# return address | uc_flags, the handler | uc_stack: sp, flags, size | 15 registers, left to
+# SIGNAL_ENTRY; rsp, rip, eflags | segments, err, trapno, oldmask, cr2, fpregs | uc_sigmask | the
+# task's cells | siginfo: signo, code, addr
+_FRAME = Struct("<QQQQI4xQ120xQQQ4HQQQQQ64xQ664xQi4xi4xQ104x")
 _REGISTERS = Struct("<18Q")
 _FRAME_ORDER = (
     *("r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rdi", "rsi", "rbp", "rbx"),
@@ -236,7 +260,8 @@ class Stubs(NamedTuple):
     leave: int
     last: int
     """The last instruction of SIGNAL_RETURN: `ret 0x80`."""
-    vectors: VectorState
+    flags: int
+    """uc_flags, which say what is at fpregs."""
     blank: bytes
     """What stands at fpregs before SIGNAL_ENTRY."""
 
@@ -266,34 +291,27 @@ def enter_handler(
     Raises MemoryFaultError where the stack cannot be written, or where the frame would begin
     below ``lowest``; nothing has changed then.
     """
-    vectors, blank = stubs.vectors, stubs.blank
+    blank = stubs.blank
     fpregs = (top - len(blank)) & -_VECTOR_ALIGNMENT
     start = fpregs - _FRAME_SIZE
     if start < lowest:
         raise MemoryFaultError(start, "write")
     live = context.registers
     fault = context.page_fault
-    rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, *numbered, rip, rflags = _REGISTERS.unpack_from(live)
+    rip, rflags = live.rip, live.rflags
     accessed = 0 if fault is None else fault.accessed_address
     address = cause.value
     if cause.has_address:
         address = rip if fault is None else accessed
     frame = _FRAME.pack(
-        *(stubs.leave, _FLAGS_XSAVE if vectors.components else _FLAGS, 0),
-        *(stack.address, stack.flags, stack.size),
-        *numbered,
-        *(rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags | _FIXED_FLAGS),
+        *(stubs.leave, stubs.flags, handler),
+        *(stack.address, stack.flags, stack.size, live.rsp, rip, rflags | _FIXED_FLAGS),
         *(_USER_CS, 0, 0, _USER_SS, context.error_code or 0, context.vector, mask, accessed),
         *(fpregs, mask, cells, cause.signal, cause.code, address),
     )
     memory.write(start, frame + blank)
-    ucontext = start + _RETURN_SIZE
     live.rip = stubs.enter
     live.rsp = start
-    live.rdi = cause.signal
-    live.rsi = ucontext + SIGINFO_OFFSET
-    live.rdx = ucontext
-    live.rax = handler
     live.rflags = rflags & ~_CLEARED_AT_ENTRY
 
 

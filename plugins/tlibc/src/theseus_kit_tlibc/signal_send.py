@@ -88,10 +88,14 @@ SELF_SIGNAL = Listing(
     c3                      ret
     4883c408                add rsp, 8                                  ; 0x45
     58                      pop rax
+    488b4c2408              mov rcx, qword ptr [rsp + 8]
     488b542410              mov rdx, qword ptr [rsp + 0x10]
     488b742418              mov rsi, qword ptr [rsp + 0x18]
     488b7c2420              mov rdi, qword ptr [rsp + 0x20]
-    4c8b5c2478              mov r11, qword ptr [rsp + 0x78]
+    4c8b442438              mov r8, qword ptr [rsp + 0x38]
+    4c8b4c2440              mov r9, qword ptr [rsp + 0x40]
+    4c8b542448              mov r10, qword ptr [rsp + 0x48]
+    4c8b5c2478              mov r11, qword ptr [rsp + 0x78]             ; lost, as by a syscall
     488b642430              mov rsp, qword ptr [rsp + 0x30]
     41ffe3                  jmp r11
     """

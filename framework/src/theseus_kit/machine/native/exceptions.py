@@ -20,7 +20,14 @@ from theseus_kit.values.exceptions import (
 
 _CAUSE = Struct("<QQ8xQ")
 """err, trapno, cr2: three words of a ucontext_t from UCONTEXT_ERR on."""
-_WRITE, _FETCH = 1 << 1, 1 << 4
+_PRESENT, _WRITE, _USER, _FETCH = 1 << 0, 1 << 1, 1 << 2, 1 << 4
+_ACCESSES = {
+    0: Access.READ,
+    _WRITE: Access.WRITE,
+    _FETCH: Access.EXECUTE,
+    _WRITE | _FETCH: Access.EXECUTE,
+}
+"""By the two bits of a page fault's error code. A table: an Enum's members are slow to ask for."""
 _WITH_ERROR_CODE = frozenset((8, 10, 11, 12, 13, 14, 17))
 
 
@@ -43,13 +50,8 @@ def read_exception(
     code, vector, address = _CAUSE.unpack_from(view, ucontext + layout.UCONTEXT_ERR)
     if vector != VECTOR_PAGE_FAULT:
         return ExceptionContext(vector, registers, code if vector in _WITH_ERROR_CODE else None)
-    access = _access(code)
+    access = code & (_WRITE | _FETCH)
     # The CPU cannot tell a page that is not mapped from one that is mapped without access.
-    fault = PageFault(address, access, is_mapped(address) or bool(code & 1))
-    return ExceptionContext(vector, registers, fault.error_code, fault)
-
-
-def _access(code: int) -> Access:
-    if code & _FETCH:
-        return Access.EXECUTE
-    return Access.WRITE if code & _WRITE else Access.READ
+    present = bool(code & _PRESENT) or is_mapped(address)
+    fault = PageFault(address, _ACCESSES[access], present)
+    return ExceptionContext(vector, registers, access | _USER | present, fault)
