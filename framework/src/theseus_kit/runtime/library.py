@@ -166,32 +166,32 @@ class GuestLibrary:
         count = len(declared)
         machine, acquire, release = self._machine, self.lock.acquire, self.lock.release
 
-        def integers_of(arguments: tuple[Any, ...]) -> list[int]:
-            converters = declared
-            if len(arguments) != count:
-                if untyped is None:
-                    raise TypeError(f"{name} takes {count} arguments ({len(arguments)} given)")
-                converters = [untyped] * len(arguments)
-            if deferred:
-                self.run_deferred()
-            try:
-                # Of equal length, as just checked: strict would cost a tenth of the call.
-                return [convert(value) for convert, value in zip(converters, arguments)]  # noqa: B905
-            except TypeError:
-                return convert_arguments(converters, arguments)
-
         def invoke(*arguments: Any) -> Any:
             if not acquire(False):
                 raise NotNowError(f"{name}: another thread is using this platform")
-            self.nesting += 1
+            nesting = self.nesting
+            self.nesting = nesting + 1
             try:
-                if self.nesting > 1:
+                if nesting:
                     self.check_room()
                 if not machine.can_call:
                     raise NotNowError(f"{name}: guest code cannot be called now")
                 mark, depth, kept = scratch.top, len(entries), len(errors)
                 try:
-                    rax = call(address, integers_of(arguments))
+                    converters = declared
+                    if len(arguments) != count:
+                        if untyped is None:
+                            problem = f"{name} takes {count} arguments ({len(arguments)} given)"
+                            raise TypeError(problem)
+                        converters = [untyped] * len(arguments)
+                    if deferred:
+                        self.run_deferred()
+                    try:
+                        # Of equal length: strict would cost a tenth of the call.
+                        integers = [convert(v) for convert, v in zip(converters, arguments)]  # noqa: B905
+                    except TypeError:
+                        integers = convert_arguments(converters, arguments)
+                    rax = call(address, integers)
                     if len(entries) > depth:
                         passing.finish(depth)
                     if len(errors) > kept:
@@ -204,7 +204,7 @@ class GuestLibrary:
                     if len(entries) > depth:
                         passing.drop(depth)
             finally:
-                self.nesting -= 1
+                self.nesting = nesting
                 release()
             return None if result is None else result(rax)
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from theseus_kit.errors import GuestError, ModuleError
 from theseus_kit.runtime.library import NotNowError
+from theseus_kit.runtime.marshalling import pointer_maker
 from theseus_kit.runtime.prepared_code import (
     VALUE_SIZE,
     Compiler,
@@ -57,6 +58,9 @@ class Preparer:
         self._func: Any = package.load("wasmtime._func")
         self._compiler = Compiler()
         self._places = PreparedPlaces(machine, library, self._ffi)
+        ffi = self._ffi
+        self._error_pointer = pointer_maker(ffi.POINTER(ffi.wasmtime_error_t))
+        self._trap_pointer = pointer_maker(ffi.POINTER(ffi.wasm_trap_t))
 
     def prepare(self, store: Any, function: Any) -> Callable[..., Any]:
         """Return a callable that takes the function's arguments and returns its result.
@@ -240,13 +244,11 @@ class Preparer:
 
     def _failure(self, error: int, trap: int) -> BaseException:
         """Make what wasmtime-py would raise: the host function's own error before all else."""
-        wasmtime, ffi = self._wasmtime, self._ffi
+        made: BaseException
         if error:
-            made: BaseException = wasmtime.WasmtimeError._from_ptr(
-                ctypes.cast(error, ffi.POINTER(ffi.wasmtime_error_t))
-            )
+            made = self._wasmtime.WasmtimeError._from_ptr(self._error_pointer(error))
         else:
-            made = wasmtime.Trap._from_ptr(ctypes.cast(trap, ffi.POINTER(ffi.wasm_trap_t)))
+            made = self._wasmtime.Trap._from_ptr(self._trap_pointer(trap))
         pending: BaseException | None = self._func.LAST_EXCEPTION
         if pending is None:
             return made
