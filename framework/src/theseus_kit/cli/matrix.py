@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from theseus_kit.testing.matrix.reports import RunReport
 
 EXIT_FAILED = 1
+_LOG_WIDTH = 200
+"""Columns of the table where it is not shown on a terminal."""
 _RUN, _JUNIT, _PAGE = "matrix.json", "matrix.xml", "matrix.html"
 
 
@@ -186,7 +188,10 @@ def _print(report: RunReport, directory: Path, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    Console().print(result_table(report))
+    console = Console()
+    if not console.is_terminal:
+        console.width = _LOG_WIDTH
+    console.print(result_table(report))
     for result in report.unexplained:
         print(f"{result.title}: {result.outcome.value}: {result.reason}")
     totals = ", ".join(f"{number} {outcome}" for outcome, number in report.totals.items())

@@ -19,15 +19,14 @@ _STYLES = {
 
 
 def result_table(report: RunReport) -> Table:
-    """Return the table. Axes with one value only are left out of it."""
+    """Return the table. Axes that have one value only in this run are left out of it."""
     from rich.table import Table
 
-    varying = [axis for axis, values in report.axes.items() if len(values) > 1 and axis != TESTS]
-    tests = report.axes[TESTS]
+    seen = {axis: {result.cell[axis] for result in report.cells} for axis in report.axes}
+    varying = [axis for axis, values in seen.items() if len(values) > 1 and axis != TESTS]
+    tests = [name for name in report.axes[TESTS] if name in seen[TESTS]]
     table = Table()
-    for axis in varying:
-        table.add_column(axis)
-    for name in tests:
+    for name in (*varying, *tests):
         table.add_column(name)
     rows: dict[tuple[str, ...], dict[str, CellResult]] = {}
     for result in report.cells:

@@ -1,0 +1,18 @@
+;; Arithmetic, control flow, recursion, floats: compiled code runs and returns.
+(module
+  (func $fib (export "fib") (param i32) (result i32)
+    (if (result i32) (i32.lt_u (local.get 0) (i32.const 2))
+      (then (local.get 0))
+      (else (i32.add (call $fib (i32.sub (local.get 0) (i32.const 1)))
+                     (call $fib (i32.sub (local.get 0) (i32.const 2)))))))
+  (func (export "sqrt") (param f64) (result f64) (f64.sqrt (local.get 0)))
+  (func (export "floor") (param f32) (result f32) (f32.floor (local.get 0)))
+  (func (export "popcnt") (param i64) (result i64) (i64.popcnt (local.get 0)))
+  (func (export "lanes") (param i32) (result i32)
+    (i32x4.extract_lane 3 (i32x4.mul (i32x4.splat (local.get 0)) (v128.const i32x4 1 2 3 4)))))
+(assert_return (invoke "fib" (i32.const 20)) (i32.const 6765))
+(assert_return (invoke "sqrt" (f64.const 2)) (f64.const 0x1.6a09e667f3bcdp+0))
+(assert_return (invoke "sqrt" (f64.const -1)) (f64.const nan:canonical))
+(assert_return (invoke "floor" (f32.const -0.5)) (f32.const -1))
+(assert_return (invoke "popcnt" (i64.const -1)) (i64.const 64))
+(assert_return (invoke "lanes" (i32.const 7)) (i32.const 28))

@@ -1,0 +1,22 @@
+;; Instances share what they export; what cannot be linked, parsed or validated is refused.
+(module $provider
+  (global (export "seven") i32 (i32.const 7))
+  (memory (export "memory") 1)
+  (table (export "table") 4 funcref)
+  (func (export "twice") (param i32) (result i32) (i32.mul (local.get 0) (i32.const 2))))
+(register "provider" $provider)
+(module
+  (import "provider" "seven" (global $seven i32))
+  (import "provider" "memory" (memory 1))
+  (import "provider" "table" (table 4 funcref))
+  (import "provider" "twice" (func $twice (param i32) (result i32)))
+  (type $unary (func (param i32) (result i32)))
+  (elem (i32.const 2) $twice)
+  (func (export "run") (result i32)
+    (i32.store (i32.const 0) (call $twice (global.get $seven)))
+    (call_indirect (type $unary) (i32.load (i32.const 0)) (i32.const 2))))
+(assert_return (invoke "run") (i32.const 28))
+(assert_unlinkable (module (import "provider" "eight" (global i32))) "unknown import")
+(assert_unlinkable (module (import "provider" "seven" (func))) "incompatible import type")
+(assert_invalid (module (func (result i32) (i64.const 0))) "type mismatch")
+(assert_malformed (module quote "(func (unknown))") "unknown operator")
