@@ -17,7 +17,7 @@ _UNITS = {
 def parse_size(option: str, text: str) -> int:
     """Turn ``1048576``, ``64MiB``, ``1.5GB`` into bytes. Raises UsageError."""
     shown = f"{option}{'' if option.endswith('=') else ' '}{text}"
-    parts = re.fullmatch(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)", text)
+    parts = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)", text)
     if parts is None:
         raise UsageError(f"{shown}: write it as a number of bytes, or with a unit: {_known()}")
     number, unit = parts.groups()
