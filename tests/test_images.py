@@ -130,7 +130,7 @@ def test_a_guest_that_aborts_is_killed_and_python_lives(fresh: Platform, tmp_pat
     with pytest.raises(GuestKilled, match="abort") as raised:
         image.call("give_up", 1)
     names = [symbol.name for entry in raised.value.backtrace for symbol in entry.symbols]
-    assert names[:2] == ["abort", "give_up"]
+    assert names[:2] == ["__abort", "give_up"]
 
 
 MISSING = "int nobody_provides_this(int); int ask(void) { return nobody_provides_this(1); }"

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -402,6 +403,47 @@ static void die_unblocked(void)
     say(raise(SIGUSR1));
     sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
+static void tell_abort(int number, siginfo_t *info, void *context)
+{
+    sigset_t now;
+    say(number); say(info->si_signo); say(info->si_code);
+    sigprocmask(SIG_BLOCK, NULL, &now);
+    say(sigismember(&now, SIGABRT));
+}
+/* Blocked, handled, and yet the end: the handler returns. */
+static void die_aborting(void)
+{
+    sigset_t set;
+    say(SIGABRT);
+    install(SIGABRT, tell_abort, SA_SIGINFO, 0);
+    sigemptyset(&set);
+    sigaddset(&set, SIGABRT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    abort();
+}
+static void die_ignoring_abort(void) { say(SIGABRT); signal(SIGABRT, SIG_IGN); abort(); }
+/* Each abort asks the handler; it leaves by a jump, three times. */
+static void *after_abort[5];
+static void jump_out(int number)
+{
+    sigset_t set;
+    say(number);
+    sigemptyset(&set);
+    sigaddset(&set, SIGABRT);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    __builtin_longjmp(after_abort, 1);
+}
+static void abort_and_leave(void)
+{
+    static volatile int times;
+    times = 0;
+    signal(SIGABRT, jump_out);
+    if (__builtin_setjmp(after_abort))
+        say(times);
+    if (times++ < 3)
+        abort();
+    signal(SIGABRT, SIG_DFL);
+}
 static void die_without_a_stack(void)
 {
     stack_t wanted = {.ss_sp = (void *)0x10000, .ss_size = 65536};
@@ -415,6 +457,7 @@ static void (*const programs[])(void) = {
     exceptions, single_steps, nodefer, reset, old_actions, alternate_stack, disarming_stack, send_to_self,
     pending, leave_by_jump, vectors, die_unhandled, die_blocked, die_ignored, die_in_own_handler,
     die_the_second_time, die_raised, die_unblocked, die_without_a_stack,
+    die_aborting, die_ignoring_abort, abort_and_leave,
 };
 
 /* Run a program; return how many numbers it wrote. */

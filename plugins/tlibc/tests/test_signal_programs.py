@@ -72,6 +72,8 @@ def in_the_guest(platform, image, number):
     except GuestKilled as killed:
         if isinstance(killed.reason, KilledByException):
             ended_by = SIGNALS_OF_VECTORS[killed.reason.vector]
+        elif "abort() called" in str(killed.reason):
+            ended_by = signal.SIGABRT
         else:
             ended_by = int(re.search(r"signal (\d+)", str(killed.reason))[1])
     written = (ctypes.c_long * ROOM).from_buffer_copy(memory.read(buffer, ROOM * 8))

@@ -14,7 +14,8 @@ class Assert(Header):
 
     @c_function(
         "void __assert_fail(const char *assertion, const char *file, unsigned int line, "
-        "const char *function)"
+        "const char *function)",
+        reenters=True,  # for the destructors that a kill may run
     )
     def assert_fail(self, assertion: int, file: int, line: int, function: int) -> NoReturn:
         said, where, what = (
@@ -23,6 +24,6 @@ class Assert(Header):
         )
         raise GuestKilled(Panicked(f"{where}:{line}: {what}: assertion {said!r} failed"))
 
-    @c_function("void __stack_chk_fail(void)")
+    @c_function("void __stack_chk_fail(void)", reenters=True)
     def stack_chk_fail(self) -> NoReturn:
         raise GuestKilled(Panicked("stack smashing detected"))

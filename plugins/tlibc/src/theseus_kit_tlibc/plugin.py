@@ -22,6 +22,7 @@ from theseus_kit_tlibc.signal import Signal
 from theseus_kit_tlibc.signal_send import SignalSending
 from theseus_kit_tlibc.stdio import Stdio
 from theseus_kit_tlibc.stdlib import Stdlib
+from theseus_kit_tlibc.stdlib_abort import Abort
 from theseus_kit_tlibc.string import String
 from theseus_kit_tlibc.sys_file import SysFile
 from theseus_kit_tlibc.sys_ioctl import SysIoctl
@@ -71,6 +72,7 @@ class CLibraryPlugin(Plugin):
             *(Sched(library), Pthread(library), self._random, SysAuxv(library), self._link),
             *(Syscall(library), Math(library), Pwd(library)),
             SignalSending(library, self._signal),
+            Abort(library, self._signal),
             *(UnistdNames(library), UnistdProcess(library), SysUio(library), SysStat(library)),
             *(SysStatfs(library), SysIoctl(library), SysFile(library), SysSendfile(library)),
             Dirent(library),

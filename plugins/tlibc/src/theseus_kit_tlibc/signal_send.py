@@ -22,7 +22,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable
 from functools import partial
-from struct import Struct
 from typing import TYPE_CHECKING, ClassVar
 
 from theseus_kit.errors import GuestKilled, InvalidParameterError, PlatformError
@@ -41,19 +40,20 @@ from theseus_kit_tlibc.signal_tasks import UNBLOCKABLE, TaskSignals
 from theseus_kit_tlibc.unistd_process import PROCESS_ID, USER_ID
 
 if TYPE_CHECKING:
+    from theseus_kit.machine.protocol import Memory
     from theseus_kit_tlibc.library import Library
     from theseus_kit_tlibc.signal import Signal
 
 SIG_BLOCK, SIG_UNBLOCK, SIG_SETMASK = 0, 1, 2
-_SI_USER, _SI_TKILL = 0, -6
+SI_USER, SI_TKILL = 0, -6
 _IGNORED_BY_DEFAULT = frozenset((17, 18, 19, 20, 21, 22, 23, 28))
 """SIGCHLD, SIGURG and SIGWINCH; and what stops or continues a process, which nobody waits for."""
 
 DELIVER = 0x100
 """The body's way to say: go on at the block's registers. No error number is as high."""
-_BELOW_BLOCK = 128
+BELOW_BLOCK = 128
 """What the machine code and the way out to Python use of the stack below the block."""
-_BLOCK = Struct("<18Q")
+_BLOCK_SIZE = 8 * len(Registers.NAMES)
 
 # The block is a Registers: rax lowest, rflags highest; rax is 0, what the function returns where
 # its handler does. It is the fourth argument. Registers change only where DELIVER is answered.
@@ -153,7 +153,7 @@ class SignalSending(Header):
         reenters=True,
     )
     def raise_(self, sig: int, unused: int, unused2: int, block: int) -> int:
-        return self._send(sig, _SI_TKILL, block)
+        return self._send(sig, SI_TKILL, block)
 
     @c_function(
         "int __kill(pid_t pid, int sig, long unused, void *block)",
@@ -163,7 +163,7 @@ class SignalSending(Header):
     def kill(self, pid: int, sig: int, unused: int, block: int) -> int:
         if pid not in (PROCESS_ID, -PROCESS_ID, 0, -1):
             raise PlatformError(f"no process {pid} in here", errno.ESRCH)
-        return self._send(sig, _SI_USER, block)
+        return self._send(sig, SI_USER, block)
 
     @c_function(
         "int __pthread_kill(pthread_t thread, int sig, long unused, void *block)",
@@ -173,7 +173,7 @@ class SignalSending(Header):
     def pthread_kill(self, thread: int, sig: int, unused: int, block: int) -> int:
         if thread != self.library.task.thread.fs_base:
             raise PlatformError("a signal for another thread", errno.ENOSYS)
-        return self._send(sig, _SI_TKILL, block)
+        return self._send(sig, SI_TKILL, block)
 
     @c_function(
         "int __sigprocmask(int how, const sigset_t *set, sigset_t *oldset, void *block)",
@@ -230,7 +230,7 @@ class SignalSending(Header):
         if self._signals().has_pending:
             memory = self.library.memory
             registers = read_registers(memory, context)
-            top = min(registers.rsp - RED_ZONE, context - _BELOW_BLOCK)
+            top = min(registers.rsp - RED_ZONE, context - BELOW_BLOCK)
             if self._deliver_pending(registers, top):
                 write_registers(memory, context, registers)
 
@@ -249,8 +249,8 @@ class SignalSending(Header):
         if not self._signals().has_pending:
             return 0
         memory = self.library.memory
-        registers = Registers.from_buffer_copy(memory.read(block, _BLOCK.size))
-        if not self._deliver_pending(registers, block - _BELOW_BLOCK):
+        registers = read_block(memory, block)
+        if not self._deliver_pending(registers, block - BELOW_BLOCK):
             return 0
         memory.write(block, bytes(registers))
         return DELIVER
@@ -277,3 +277,8 @@ class SignalSending(Header):
 
     def _signals(self) -> TaskSignals:
         return self._signal.signals_of(self.library.task)
+
+
+def read_block(memory: Memory, block: int) -> Registers:
+    """The registers of who called a function that sends signals."""
+    return Registers.from_buffer_copy(memory.read(block, _BLOCK_SIZE))

@@ -162,13 +162,6 @@ class Stdlib(Header):
         self.library.memory.write(address, text)
         return address
 
-    @c_function("void abort(void)", reenters=True)  # for the destructors that a kill may run
-    def abort(self) -> NoReturn:
-        said = self.library.files.last_words.decode(errors="replace").strip()
-        raise GuestKilled(
-            Panicked(f"abort() called; it said: {said}" if said else "abort() called")
-        )
-
     @c_function("int __cxa_atexit(void (*func)(void *), void *arg, void *dso_handle)")
     def cxa_atexit(self, func: int, arg: int, dso_handle: int) -> int:
         self._at_exit.append((func, arg, dso_handle))
