@@ -235,10 +235,6 @@ class Machine(Protocol):
     """Nothing of the guest is there any more. A plain attribute: whoever writes to guest memory by
     address looks at it before every call."""
 
-    is_closed: bool
-    """Nothing of the guest is there any more. A plain attribute: whoever writes to guest memory by
-    address looks at it before every call."""
-
     def set_handlers(
         self,
         exception: ExceptionCallback,

@@ -35,14 +35,14 @@ def in_thread(function: Callable[[], object]) -> object:
     return results[0]
 
 
-def skip_fault(machine: NativeMachine) -> list[int]:
+def skip_fault(machine: NativeMachine, system_call=lambda *_: 0) -> list[int]:
     faults: list[int] = []
 
     def skip(context) -> None:
         faults.append(context.page_fault.accessed_address)
         context.registers.rip += 3
 
-    machine.set_handlers(skip, lambda *_: 0)
+    machine.set_handlers(skip, system_call)
     return faults
 
 
@@ -129,10 +129,8 @@ def test_a_thread_that_ended_leaves_nothing_behind(native) -> None:
 
 
 def test_a_forked_child_catches_system_calls_and_faults(native) -> None:
-    faults = skip_fault(native)
     calls: list[int] = []
-    handler = native._exception
-    native.set_handlers(handler, lambda number, *_: calls.append(number) or 0)
+    faults = skip_fault(native, lambda number, *_: calls.append(number) or 0)
     load = native.place_code(LOAD)
     system_call = native.place_code(bytes.fromhex("b827000000 0f05 c3"))  # mov eax, 39; syscall
     native.call(system_call)

@@ -28,7 +28,7 @@ from typing import Final
 
 from theseus_kit.machine.accounted_memory import UNMAPPED
 from theseus_kit.machine.native import layout, system
-from theseus_kit.machine.native.context import FRAME, Context
+from theseus_kit.machine.native.context import Context
 from theseus_kit.machine.native.own_code import OwnCode
 from theseus_kit.machine.page_table import IntervalMap
 from theseus_kit.values.exceptions import Registers
@@ -123,7 +123,7 @@ class DirectProtection:
         self._journal = system.allocate(PAGE_SIZE)
         self._words = view[self._journal : self._journal + PAGE_SIZE].cast("Q")
         self._words[layout.JOURNAL_CONTEXT // 8] = context.address
-        self._context = context.words
+        self._context = context
         self._view = view
         self._table = table
         self._code = code
@@ -203,7 +203,7 @@ class DirectProtection:
 
     def _served_instruction(self) -> int:
         """The address of the ``syscall`` that is being served, 0 if none is."""
-        frame = self._context[FRAME]
+        frame = self._context.frame
         if not frame or self._word(frame + layout.FRAME_KIND) != layout.KIND_SYSTEM_CALL:
             return 0
         return self._word(frame + _RIP)

@@ -8,25 +8,38 @@ All are in host memory that guest code has no business with. Offsets are bytes.
     ┌──────────────┬───────────────────────┐  ┌─────────┬────────────────────────────────┐
     │ THREAD       │ record of the thread  │  │ POINTER │ the thread's fs:[0], 0: free   │
     │              │ that uses the machine │  │ RUNNING │ context whose guest code runs, │
-    │ HOST_STACK   │ rsp to leave to, 0    │  │         │ 0: host code runs              │
-    │              │ where nothing runs    │  │ GIL     │ thread state to take the GIL   │
-    │ FRAME        │ innermost frame, 0    │  │         │ back with, 0: it is held       │
-    │ TOP          │ prepared calls' rsp   │  │ ENTRIES │ ways into guest code, counted  │
-    │ ATTENTION    │ 1: interrupt          │  │ SEEN    │ ENTRIES at the last idle tick  │
-    │ SCRATCH      │ rax, for a moment     │  │ TICKING │ the timer runs                 │
-    │ FLOAT_RESULT │ xmm0 after a call     │  │ TIMER   │ its kernel number              │
-    │ EXPORTS      │ table of functions    │  │ TICKS   │ since the GIL was released     │
-    │ ON_…         │ Python callables      │  └─────────┴────────────────────────────────┘
-    │ THREAD_…     │ guest thread's fs_base│
-    │ FLOAT_STATE  │ its control registers │
+    │ GUEST        │ the guest thread that │  │         │ 0: host code runs              │
+    │              │ is selected           │  │ GIL     │ thread state to take the GIL   │
+    │ CALLS        │ guest threads with    │  │         │ back with, 0: it is held       │
+    │              │ calls in progress     │  │ ENTRIES │ ways into guest code, counted  │
+    │ ATTENTION    │ what is asked, a byte │  │ SEEN    │ ENTRIES at the last idle tick  │
+    │              │ each: interrupt,      │  │ TICKING │ the timer runs                 │
+    │              │ preempt, closed       │  │ TIMER   │ its kernel number              │
+    │ SCRATCH      │ rax, for a moment     │  │ TICKS   │ since the GIL was released     │
+    │ EXPORTS      │ table of functions    │  └─────────┴────────────────────────────────┘
+    │ ON_…         │ Python callables      │
+    │ THREAD_…     │ selected guest        │
+    │              │ thread's fs_base      │
+    │ REENTRANT    │ a bit for each number │
+    │              │ of a system call      │
     └──────────────┴───────────────────────┘
 
-    frame, on the host's stack, while Python holds control inside guest code
-    ┌───────────────────┬──────┬───────┬──────────────┬───────────────┐
-    │ Registers (144)   │ KIND │ OUTER │ XMM 0 … 7    │ WORDS: six    │
-    │ rax rbx rcx …     │      │ frame │ (exports)    │ arguments     │
-    └───────────────────┴──────┴───────┴──────────────┴───────────────┘
-    0                   0x90   0x98    0xa0           0x120           0x150
+    guest thread, a mapping of its own        frame, while Python holds control in guest code
+    ┌──────────────────────────────────────┐  ┌──────────────┬────────────────────────────┐
+    │ room for one frame too many          │  │ Registers    │ rax rbx rcx …              │
+    ├──────────────────────────────────────┤  ├──────────────┼────────────────────────────┤ 0x90
+    │ ↓ FRAMES_START                       │  │ KIND         │                            │
+    │   frames, growing down               │  │ HOST_STACK   │ that of the call it is in  │
+    │   ↓ FRAME: the innermost             │  │ XMM 0 … 7    │ (exports)                  │
+    ├──────────────────────────────────────┤  │ WORDS        │ six arguments              │
+    │ HOST_STACK    rsp to leave to,       │  └──────────────┴────────────────────────────┘ 0x150
+    │               0: no call in progress │
+    │ FRAME         GUEST itself: none     │  Frames are not on the host's stack, of which a
+    │ TOP           of the stack, 0: none  │  greenlet that waits has its part taken away: while
+    │ FLOAT_STATE   control registers      │  a thread is selected, Python may look at its frames
+    │ FLOAT_RESULT  xmm0 after a call      │  from whatever greenlet.
+    │ FS_BASE       while not selected too │
+    └──────────────────────────────────────┘
 
     journal, one page for each machine
     ┌──────────────────────────────┬─────────────────────┬────────────────────────────────────┐
@@ -42,18 +55,32 @@ from typing import Final
 from theseus_kit.values.exceptions import Registers
 
 CONTEXT_THREAD: Final = 0x00
-CONTEXT_HOST_STACK: Final = 0x08
-CONTEXT_FRAME: Final = 0x10
-CONTEXT_TOP: Final = 0x18
+CONTEXT_GUEST: Final = 0x08
+CONTEXT_CALLS: Final = 0x10
 CONTEXT_ATTENTION: Final = 0x20
 CONTEXT_SCRATCH: Final = 0x28
-CONTEXT_FLOAT_RESULT: Final = 0x30
 CONTEXT_EXPORTS: Final = 0x38
 CONTEXT_ON_EXCEPTION: Final = 0x40
 CONTEXT_ON_SYSTEM_CALL: Final = 0x48
 CONTEXT_THREAD_POINTER: Final = 0x50
-CONTEXT_FLOAT_STATE: Final = 0x58
-"""MXCSR, then the x87 control word, of the guest thread that runs next; four bytes each."""
+CONTEXT_ON_ATTENTION: Final = 0x58
+CONTEXT_REENTRANT: Final = 0x80
+REENTRANT_SYSTEM_CALLS: Final = 512
+"""Bits of CONTEXT_REENTRANT."""
+
+ATTENTION_INTERRUPT: Final = 0
+ATTENTION_PREEMPT: Final = 1
+ATTENTION_CLOSED: Final = 2
+
+GUEST_HOST_STACK: Final = 0x00
+GUEST_FRAME: Final = 0x08
+GUEST_TOP: Final = 0x10
+GUEST_FLOAT_STATE: Final = 0x18
+"""MXCSR, then the x87 control word, of guest code that runs next; four bytes each."""
+GUEST_FLOAT_RESULT: Final = 0x20
+GUEST_FS_BASE: Final = 0x28
+GUEST_FRAMES_START: Final = 0x30
+GUEST_SIZE: Final = 0x40
 
 THREAD_POINTER: Final = 0x00
 THREAD_RUNNING: Final = 0x08
@@ -66,16 +93,20 @@ THREAD_TICKS: Final = 0x38
 THREAD_SIZE: Final = 0x40
 
 FRAME_KIND: Final = 0x90
-FRAME_OUTER: Final = 0x98
+FRAME_HOST_STACK: Final = 0x98
 FRAME_XMM: Final = 0xA0
 FRAME_WORDS: Final = 0x120
 FRAME_SIZE: Final = 0x150
 
 KIND_EXPORT: Final = 0
-KIND_REENTERING: Final = 1
-KIND_SYSTEM_CALL: Final = 2
-KIND_EXCEPTION: Final = 3
-KIND_TICK: Final = 4
+KIND_SYSTEM_CALL: Final = 1
+KIND_TICK: Final = 2
+KIND_REENTERING: Final = 3
+KIND_EXCEPTION: Final = 4
+KIND_REENTRANT_CALL: Final = 5
+KIND_PREEMPTION: Final = 6
+FIRST_KIND_AT_REST: Final = 3
+"""In frames of this kind and the later ones Python may call guest code."""
 
 # An entry of the table of exports.
 EXPORT_FUNCTION: Final = 0

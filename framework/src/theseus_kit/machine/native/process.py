@@ -20,7 +20,7 @@ from functools import cache
 from struct import Struct
 from typing import Any, Final
 
-from theseus_kit.errors import GuestInterrupted, MachineError
+from theseus_kit.errors import MachineError
 from theseus_kit.machine.host_memory import view_of_memory
 from theseus_kit.machine.native import layout, system
 from theseus_kit.machine.native.builtin import new_builtin
@@ -60,7 +60,10 @@ _ENTRY = """
     4c 8d 1d @ | lea r11, [rip + handlers_behind_{0}]
     e9 @       | jmp signal_entry
 """
-_METH_NOARGS, _METH_FASTCALL = 0x4, 0x80
+_METH_FASTCALL = 0x80
+
+ORDER_TEXT: Final = "guest calls on this thread did not return innermost first"
+_DEPTH_TEXT = "guest code and Python call each other too deep"
 
 
 class _Data:
@@ -141,8 +144,10 @@ class Process:
             address = ctypes.cast(function, ctypes.c_void_p).value
             data.add(name, 8, address or 0)
         data.add("Py_None", 8, id(None))
-        data.add("interrupted_error", 8, id(GuestInterrupted))
-        data.add("interrupted_text", 32, b"guest code was interrupted\0")
+        data.add("order_error", 8, id(MachineError))
+        data.add("order_text", len(ORDER_TEXT) + 1, ORDER_TEXT.encode() + b"\0")
+        data.add("recursion_error", 8, id(RecursionError))
+        data.add("recursion_text", len(_DEPTH_TEXT) + 1, _DEPTH_TEXT.encode() + b"\0")
         data.add("guest_start", 8, GUEST_RANGE.start)
         data.add("guest_size", 8, GUEST_RANGE.size)
         data.add("tick_signal", 8, TICK_SIGNAL)

@@ -1,8 +1,8 @@
-"""The guest frames that wait for Python, off the chain of frames that the machine code keeps.
+"""The guest frames of a thread that wait for Python, as the machine code keeps them.
 
 ::
 
-    CONTEXT_FRAME ──► frame of the innermost export, exception, … ──OUTER──► the next ──► … ──► 0
+    GUEST_FRAME ──► │ innermost frame │ next │ … │ outermost │ the thread's record
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from theseus_kit.machine.protocol import Waiting
 from theseus_kit.values.exceptions import Registers
 
 _SIZE = layout.FRAME_KIND
-_KIND_AND_OUTER = Struct("<QQ")
+_WORD = Struct("<Q")
 _EXPORTS = frozenset((layout.KIND_EXPORT, layout.KIND_REENTERING))
-_EXACT = frozenset((layout.KIND_EXCEPTION, layout.KIND_TICK))
+EXACT = frozenset((layout.KIND_EXCEPTION, layout.KIND_TICK, layout.KIND_PREEMPTION))
+"""Kinds of frames whose rip is the very instruction that the guest stopped at."""
 
 
 def waiting_frames(
-    view: memoryview, frame: int, export_address: Callable[[int], int], names: Sequence[str]
+    view: memoryview, record: int, export_address: Callable[[int], int], names: Sequence[str]
 ) -> Iterator[Waiting]:
     """From the innermost frame outwards; exports are found and named by their number."""
-    while frame:
-        registers = Registers.from_buffer_copy(view[frame : frame + _SIZE])
-        kind, outer = _KIND_AND_OUTER.unpack_from(view, frame + layout.FRAME_KIND)
+    (frame,) = _WORD.unpack_from(view, record + layout.GUEST_FRAME)
+    for place in range(frame, record, layout.FRAME_SIZE):
+        registers = Registers.from_buffer_copy(view[place : place + _SIZE])
+        (kind,) = _WORD.unpack_from(view, place + layout.FRAME_KIND)
         if kind in _EXPORTS:  # whose stub leaves its number in r11
             number = registers.r11
             yield Waiting(registers, False, export_address(number), names[number])
         else:
-            yield Waiting(registers, kind in _EXACT, None)
-        frame = outer
+            yield Waiting(registers, kind in EXACT, None)

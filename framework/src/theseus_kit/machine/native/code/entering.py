@@ -8,13 +8,22 @@ call costs no ctypes conversion. They run with the GIL held and keep it; only a 
     │ Python's C frames                     │
     ├───────────────────────────────────────┤
     │ callee-saved registers, call's words  │  enter or prepared
-    │ HOST_STACK and FRAME of the outer call│  run_guest
-    │ MXCSR, x87 control word               │
-    ├───────────────────────────────────────┤ ← CONTEXT_HOST_STACK: frames of exports and
-    low addresses                              exceptions go below, and kill_guest goes back here
+    ├───────────────────────────────────────┤
+    │ HOST_STACK and FRAME of the outer call│  run_guest; of this guest thread
+    │ FLOAT_STATE before this call          │
+    │ the guest thread                      │
+    │ MXCSR, x87 control word of the host   │
+    ├───────────────────────────────────────┤ ← GUEST_HOST_STACK: what exports and exceptions
+    low addresses                              need goes below, and kill_guest goes back here
 
 A Python error that is to end the guest call stays the thread's current error: kill_guest drops the
 guest's frames by taking the stack pointer back, and the builtin returns NULL.
+
+A call belongs to the guest thread that was selected when it was made, rbp where Python is called.
+Other guest threads may be selected, and other greenlets have their turn on this stack, while Python
+has control; by the time it returns, greenlet has put this part of the stack back. Then the thread
+is selected again, unless the call is over. What was called later on the same thread must have
+returned by then: out_of_order ends the call otherwise, for its frames are not the innermost.
 """
 
 from __future__ import annotations
@@ -55,7 +64,8 @@ enter_arguments_done:
     31 c0                               | xor eax, eax
     49 83 ff 00                         | cmp r15, 0
     4c 0f 4c f8                         | cmovl r15, rax
-    48 83 7b 08 00                      | cmp qword ptr [rbx + CONTEXT_HOST_STACK], 0
+    48 8b 43 08                         | mov rax, qword ptr [rbx + CONTEXT_GUEST]
+    48 83 38 00                         | cmp qword ptr [rax + GUEST_HOST_STACK], 0
     0f 85 @                             | jne enter_checked
     e8 @                                | call check_handlers
     0f 83 @                             | jae enter_refused
@@ -143,24 +153,21 @@ prepared_leave:
 
 ; rbx = context → rax: the call's rsp, 0: ask Python
 find_stack:
-    48 8b 43 18                         | mov rax, qword ptr [rbx + CONTEXT_TOP]
+    48 8b 53 08                         | mov rdx, qword ptr [rbx + CONTEXT_GUEST]
+    48 8b 42 10                         | mov rax, qword ptr [rdx + GUEST_TOP]
     48 85 c0                            | test rax, rax
-    ; threads were switched inside guest code
     0f 84 @                             | je find_stack_done
-    48 83 7b 08 00                      | cmp qword ptr [rbx + CONTEXT_HOST_STACK], 0
+    48 83 3a 00                         | cmp qword ptr [rdx + GUEST_HOST_STACK], 0
     0f 84 @                             | je find_stack_done
     31 c0                               | xor eax, eax
-    48 8b 4b 10                         | mov rcx, qword ptr [rbx + CONTEXT_FRAME]
-    48 85 c9                            | test rcx, rcx
-    0f 84 @                             | je find_stack_done  ; another thread runs guest code
-    48 8b 91 90 00 00 00                | mov rdx, qword ptr [rcx + FRAME_KIND]
-    48 83 fa 01                         | cmp rdx, KIND_REENTERING
-    0f 84 @                             | je find_stack_below
-    48 83 fa 03                         | cmp rdx, KIND_EXCEPTION
-    0f 85 @                             | jne find_stack_done
-find_stack_below:
+    48 8b 4a 08                         | mov rcx, qword ptr [rdx + GUEST_FRAME]
+    48 39 d1                            | cmp rcx, rdx
+    ; another host thread runs guest code
+    0f 84 @                             | je find_stack_done
+    48 83 b9 90 00 00 00 03             | cmp qword ptr [rcx + FRAME_KIND], FIRST_KIND_AT_REST
+    0f 82 @                             | jb find_stack_done
     48 8b 41 38                         | mov rax, qword ptr [rcx + FRAME_RSP]
-    48 83 c0 80                         | add rax, -0x80                          ; the red zone
+    48 83 c0 80                         | add rax, -0x80  ; the red zone
     48 83 e0 f0                         | and rax, -0x10
 find_stack_done:
     c3                                  | ret
@@ -172,13 +179,25 @@ run_guest:
     64 48 8b 04 25 00 00 00 00          | mov rax, qword ptr fs:[0]
     49 3b 04 24                         | cmp rax, qword ptr [r12 + THREAD_POINTER]
     0f 85 @                             | jne run_guest_refused
-    ff 73 08                            | push qword ptr [rbx + CONTEXT_HOST_STACK]
-    ff 73 10                            | push qword ptr [rbx + CONTEXT_FRAME]
+    4c 8b 6b 08                         | mov r13, qword ptr [rbx + CONTEXT_GUEST]
+    41 ff 75 00                         | push qword ptr [r13 + GUEST_HOST_STACK]
+    41 ff 75 08                         | push qword ptr [r13 + GUEST_FRAME]
+    41 ff 75 18                         | push qword ptr [r13 + GUEST_FLOAT_STATE]
+    41 55                               | push r13
     48 83 ec 08                         | sub rsp, 8
-    48 89 63 08                         | mov qword ptr [rbx + CONTEXT_HOST_STACK], rsp
+    49 83 7d 00 00                      | cmp qword ptr [r13 + GUEST_HOST_STACK], 0
+    0f 85 @                             | jne run_guest_begin
+    48 83 7b 10 00                      | cmp qword ptr [rbx + CONTEXT_CALLS], 0
+    0f 85 @                             | jne run_guest_count
+    ; what was asked of the last call came too late
+    48 c7 43 20 00 00 00 00             | mov qword ptr [rbx + CONTEXT_ATTENTION], 0
+run_guest_count:
+    48 ff 43 10                         | inc qword ptr [rbx + CONTEXT_CALLS]
+run_guest_begin:
+    49 89 65 00                         | mov qword ptr [r13 + GUEST_HOST_STACK], rsp
     e8 @                                | call start_ticks
     48 89 e2                            | mov rdx, rsp
-    48 8d 4b 58                         | lea rcx, [rbx + CONTEXT_FLOAT_STATE]
+    49 8d 4d 18                         | lea rcx, [r13 + GUEST_FLOAT_STATE]
     e8 @                                | call switch_float_state
     4d 85 ff                            | test r15, r15
     0f 84 @                             | je run_guest_integers
@@ -205,50 +224,83 @@ run_guest_integers:
     49 89 5c 24 08                      | mov qword ptr [r12 + THREAD_RUNNING], rbx
     41 ff d3                            | call r11
     49 c7 44 24 08 00 00 00 00          | mov qword ptr [r12 + THREAD_RUNNING], 0
-    48 8b 63 08                         | mov rsp, qword ptr [rbx + CONTEXT_HOST_STACK]
-    66 0f d6 43 30                      | movq qword ptr [rbx + CONTEXT_FLOAT_RESULT], xmm0
+    4c 8b 6b 08                         | mov r13, qword ptr [rbx + CONTEXT_GUEST]
+    49 8b 65 00                         | mov rsp, qword ptr [r13 + GUEST_HOST_STACK]
+    66 41 0f d6 45 20                   | movq qword ptr [r13 + GUEST_FLOAT_RESULT], xmm0
     49 89 c6                            | mov r14, rax
     48 89 e1                            | mov rcx, rsp
-    48 8d 53 58                         | lea rdx, [rbx + CONTEXT_FLOAT_STATE]
+    49 8d 55 18                         | lea rdx, [r13 + GUEST_FLOAT_STATE]
     e8 @                                | call switch_float_state
     e8 @                                | call take_gil
     4c 89 f0                            | mov rax, r14
     31 d2                               | xor edx, edx
 run_guest_leave:
     48 83 c4 08                         | add rsp, 8
-    8f 43 10                            | pop qword ptr [rbx + CONTEXT_FRAME]
+    41 5d                               | pop r13
     59                                  | pop rcx
-    48 89 4b 08                         | mov qword ptr [rbx + CONTEXT_HOST_STACK], rcx
+    41 8f 45 08                         | pop qword ptr [r13 + GUEST_FRAME]
+    59                                  | pop rcx
+    49 89 4d 00                         | mov qword ptr [r13 + GUEST_HOST_STACK], rcx
     48 85 c9                            | test rcx, rcx
     0f 85 @                             | jne run_guest_nested
-    ; nobody is left to be interrupted
-    48 89 4b 20                         | mov qword ptr [rbx + CONTEXT_ATTENTION], rcx
+    48 ff 4b 10                         | dec qword ptr [rbx + CONTEXT_CALLS]
 run_guest_nested:
     c3                                  | ret
 run_guest_refused:
     ba 02 00 00 00                      | mov edx, 2
     c3                                  | ret
 
-; rbx = context; a Python error is set
+; rbx = context, rbp = guest thread; a Python error is set
 kill_guest:
-    48 8b 63 08                         | mov rsp, qword ptr [rbx + CONTEXT_HOST_STACK]
+    48 8b 65 00                         | mov rsp, qword ptr [rbp + GUEST_HOST_STACK]
+kill_guest_here:
     db e3                               | fninit
     0f ae 14 24                         | ldmxcsr dword ptr [rsp]
     d9 6c 24 04                         | fldcw word ptr [rsp + 4]
     fc                                  | cld
-    c7 43 58 80 1f 00 00                | mov dword ptr [rbx + CONTEXT_FLOAT_STATE], 0x1f80
-    c7 43 5c 7f 03 00 00                | mov dword ptr [rbx + CONTEXT_FLOAT_STATE + 4], 0x37f
+    ; the outer guest code's
+    48 8b 44 24 10                      | mov rax, qword ptr [rsp + 0x10]
+    48 83 7c 24 20 00                   | cmp qword ptr [rsp + 0x20], 0
+    0f 85 @                             | jne kill_guest_nested
+    48 b8 80 1f 00 00 7f 03 00 00       | movabs rax, 0x37f00001f80
+kill_guest_nested:
+    48 89 45 18                         | mov qword ptr [rbp + GUEST_FLOAT_STATE], rax
     ba 01 00 00 00                      | mov edx, 1
     e9 @                                | jmp run_guest_leave
 
-; rbx = context, r12 = thread
-interrupt_guest:
-    48 c7 43 20 00 00 00 00             | mov qword ptr [rbx + CONTEXT_ATTENTION], 0
+; rbp = guest thread, r14 = frame that Python returned to; it is not the innermost
+out_of_order:
+    48 c7 45 10 00 00 00 00             | mov qword ptr [rbp + GUEST_TOP], 0  ; no calls any more
+    48 8b 3d @                          | mov rdi, qword ptr [rip + order_error]
+    48 8d 35 @                          | lea rsi, [rip + order_text]
+    ff 15 @                             | call qword ptr [rip + PyErr_SetString]
+    49 8b a6 98 00 00 00                | mov rsp, qword ptr [r14 + FRAME_HOST_STACK]
+    e9 @                                | jmp kill_guest_here
+
+; r12 = thread, rbp = guest thread, which has no room for another frame
+frames_full:
     e8 @                                | call take_gil
-    48 8b 3d @                          | mov rdi, qword ptr [rip + interrupted_error]
-    48 8d 35 @                          | lea rsi, [rip + interrupted_text]
+    48 8b 3d @                          | mov rdi, qword ptr [rip + recursion_error]
+    48 8d 35 @                          | lea rsi, [rip + recursion_text]
     ff 15 @                             | call qword ptr [rip + PyErr_SetString]
     e9 @                                | jmp kill_guest
+
+; rbx = context, r12 = thread → edx = 1: Python error
+answer_attention:
+    48 83 ec 08                         | sub rsp, 8
+    e8 @                                | call take_gil
+    48 8b 7b 58                         | mov rdi, qword ptr [rbx + CONTEXT_ON_ATTENTION]
+    31 d2                               | xor edx, edx
+    e8 @                                | call call_python
+    48 83 c4 08                         | add rsp, 8
+    c3                                  | ret
+
+; rbx = context, rbp = guest thread
+select_guest:
+    48 89 6b 08                         | mov qword ptr [rbx + CONTEXT_GUEST], rbp
+    48 8b 4d 28                         | mov rcx, qword ptr [rbp + GUEST_FS_BASE]
+    48 89 4b 50                         | mov qword ptr [rbx + CONTEXT_THREAD_POINTER], rcx
+    c3                                  | ret
 
 ; r12 = thread; preserves rbx, rbp, r12 to r15
 take_gil:

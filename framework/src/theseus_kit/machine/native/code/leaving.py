@@ -12,7 +12,8 @@ LISTING = """\
 host_call:
     49 89 42 28                         | mov qword ptr [r10 + CONTEXT_SCRATCH], rax
     ; nothing may be pushed on the guest's stack
-    49 8b 42 08                         | mov rax, qword ptr [r10 + CONTEXT_HOST_STACK]
+    49 8b 42 08                         | mov rax, qword ptr [r10 + CONTEXT_GUEST]
+    48 8b 40 08                         | mov rax, qword ptr [rax + GUEST_FRAME]
     48 8d 80 b0 fe ff ff                | lea rax, [rax - FRAME_SIZE]
     48 89 58 08                         | mov qword ptr [rax + FRAME_RBX], rbx
     48 89 48 10                         | mov qword ptr [rax + FRAME_RCX], rcx
@@ -44,61 +45,77 @@ host_call:
     4c 89 88 48 01 00 00                | mov qword ptr [rax + FRAME_WORDS + 0x28], r9
     48 8b 0c 24                         | mov rcx, qword ptr [rsp]
     48 89 88 80 00 00 00                | mov qword ptr [rax + FRAME_RIP], rcx
-    4c 8d 74 24 08                      | lea r14, [rsp + 8]
-    4c 89 70 38                         | mov qword ptr [rax + FRAME_RSP], r14
-    48 89 c4                            | mov rsp, rax
-    9c                                  | pushfq
-    8f 84 24 88 00 00 00                | pop qword ptr [rsp + FRAME_RFLAGS]
+    4c 8d 7c 24 08                      | lea r15, [rsp + 8]
+    4c 89 78 38                         | mov qword ptr [rax + FRAME_RSP], r15
+    49 89 c6                            | mov r14, rax
     4c 89 d3                            | mov rbx, r10
+    48 8b 6b 08                         | mov rbp, qword ptr [rbx + CONTEXT_GUEST]
+    48 8b 65 00                         | mov rsp, qword ptr [rbp + GUEST_HOST_STACK]
+    9c                                  | pushfq
+    41 8f 86 88 00 00 00                | pop qword ptr [r14 + FRAME_RFLAGS]
     4c 8b 23                            | mov r12, qword ptr [rbx + CONTEXT_THREAD]
     49 c7 44 24 08 00 00 00 00          | mov qword ptr [r12 + THREAD_RUNNING], 0
     48 8b 4b 28                         | mov rcx, qword ptr [rbx + CONTEXT_SCRATCH]
-    48 89 0c 24                         | mov qword ptr [rsp + FRAME_RAX], rcx
-    48 8b 4b 10                         | mov rcx, qword ptr [rbx + CONTEXT_FRAME]
-    48 89 8c 24 98 00 00 00             | mov qword ptr [rsp + FRAME_OUTER], rcx
-    48 89 63 10                         | mov qword ptr [rbx + CONTEXT_FRAME], rsp
-    ; the host's, kept by run_guest
-    48 8b 4b 08                         | mov rcx, qword ptr [rbx + CONTEXT_HOST_STACK]
-    48 8d 53 58                         | lea rdx, [rbx + CONTEXT_FLOAT_STATE]
+    49 89 0e                            | mov qword ptr [r14 + FRAME_RAX], rcx
+    49 89 a6 98 00 00 00                | mov qword ptr [r14 + FRAME_HOST_STACK], rsp
+    4c 89 75 08                         | mov qword ptr [rbp + GUEST_FRAME], r14
+    ; the host's control registers, kept by run_guest
+    48 89 e1                            | mov rcx, rsp
+    48 8d 55 18                         | lea rdx, [rbp + GUEST_FLOAT_STATE]
     e8 @                                | call switch_float_state
-    49 c1 e3 04                         | shl r11, 4
-    4c 03 5b 38                         | add r11, qword ptr [rbx + CONTEXT_EXPORTS]
-    4d 8b 2b                            | mov r13, qword ptr [r11 + EXPORT_FUNCTION]
-    45 8b 7b 08                         | mov r15d, dword ptr [r11 + EXPORT_ARITY]
-    41 8b 4b 0c                         | mov ecx, dword ptr [r11 + EXPORT_KIND]
-    48 89 8c 24 90 00 00 00             | mov qword ptr [rsp + FRAME_KIND], rcx
+    4c 3b 75 30                         | cmp r14, qword ptr [rbp + GUEST_FRAMES_START]
+    0f 82 @                             | jb frames_full
+    4d 89 dd                            | mov r13, r11
+    49 c1 e5 04                         | shl r13, 4
+    4c 03 6b 38                         | add r13, qword ptr [rbx + CONTEXT_EXPORTS]
+    41 8b 4d 0c                         | mov ecx, dword ptr [r13 + EXPORT_KIND]
+    49 89 8e 90 00 00 00                | mov qword ptr [r14 + FRAME_KIND], rcx
     e8 @                                | call take_gil
-    4c 89 ef                            | mov rdi, r13
-    48 8d b4 24 20 01 00 00             | lea rsi, [rsp + FRAME_WORDS]
-    44 89 fa                            | mov edx, r15d
+    49 8b 7d 00                         | mov rdi, qword ptr [r13 + EXPORT_FUNCTION]
+    49 8d b6 20 01 00 00                | lea rsi, [r14 + FRAME_WORDS]
+    41 8b 55 08                         | mov edx, dword ptr [r13 + EXPORT_ARITY]
     ; the seventh argument lies above the return address
-    4c 89 f1                            | mov rcx, r14
+    4c 89 f9                            | mov rcx, r15
     e8 @                                | call call_python
+    4c 3b 75 08                         | cmp r14, qword ptr [rbp + GUEST_FRAME]
+    0f 85 @                             | jne out_of_order
     85 d2                               | test edx, edx
     0f 85 @                             | jne kill_guest
-    48 83 7b 20 00                      | cmp qword ptr [rbx + CONTEXT_ATTENTION], 0
-    0f 85 @                             | jne interrupt_guest
     49 89 c5                            | mov r13, rax
+host_call_answered:
+    e8 @                                | call select_guest
+    48 83 7b 20 00                      | cmp qword ptr [rbx + CONTEXT_ATTENTION], 0
+    0f 85 @                             | jne host_call_attention
     e8 @                                | call start_ticks
-    48 8b 53 08                         | mov rdx, qword ptr [rbx + CONTEXT_HOST_STACK]
-    48 8d 4b 58                         | lea rcx, [rbx + CONTEXT_FLOAT_STATE]
+    48 89 e2                            | mov rdx, rsp
+    48 8d 4d 18                         | lea rcx, [rbp + GUEST_FLOAT_STATE]
     e8 @                                | call switch_float_state
+    49 8d 8e 50 01 00 00                | lea rcx, [r14 + FRAME_SIZE]
+    48 89 4d 08                         | mov qword ptr [rbp + GUEST_FRAME], rcx
+    41 0f 10 86 a0 00 00 00             | movups xmm0, xmmword ptr [r14 + FRAME_XMM]
     4c 89 e8                            | mov rax, r13
-    48 8b 8c 24 98 00 00 00             | mov rcx, qword ptr [rsp + FRAME_OUTER]
-    48 89 4b 10                         | mov qword ptr [rbx + CONTEXT_FRAME], rcx
-    0f 10 84 24 a0 00 00 00             | movups xmm0, xmmword ptr [rsp + FRAME_XMM]
     4d 89 e2                            | mov r10, r12
     49 89 db                            | mov r11, rbx
-    48 8b 5c 24 08                      | mov rbx, qword ptr [rsp + FRAME_RBX]
-    48 8b 6c 24 30                      | mov rbp, qword ptr [rsp + FRAME_RBP]
-    4c 8b 64 24 60                      | mov r12, qword ptr [rsp + FRAME_R12]
-    4c 8b 6c 24 68                      | mov r13, qword ptr [rsp + FRAME_R13]
-    4c 8b 74 24 70                      | mov r14, qword ptr [rsp + FRAME_R14]
-    4c 8b 7c 24 78                      | mov r15, qword ptr [rsp + FRAME_R15]
-    48 8b 4c 24 38                      | mov rcx, qword ptr [rsp + FRAME_RSP]
+    4c 89 f1                            | mov rcx, r14
+    48 8b 59 08                         | mov rbx, qword ptr [rcx + FRAME_RBX]
+    48 8b 69 30                         | mov rbp, qword ptr [rcx + FRAME_RBP]
+    4c 8b 61 60                         | mov r12, qword ptr [rcx + FRAME_R12]
+    4c 8b 69 68                         | mov r13, qword ptr [rcx + FRAME_R13]
+    4c 8b 71 70                         | mov r14, qword ptr [rcx + FRAME_R14]
+    4c 8b 79 78                         | mov r15, qword ptr [rcx + FRAME_R15]
+    48 8b 49 38                         | mov rcx, qword ptr [rcx + FRAME_RSP]
     4d 89 5a 08                         | mov qword ptr [r10 + THREAD_RUNNING], r11
     48 8d 61 f8                         | lea rsp, [rcx - 8]
     c3                                  | ret
+host_call_attention:
+    ; the export is over: whether it re-enters no longer matters
+    49 c7 86 90 00 00 00 03 00 00 00    | mov qword ptr [r14 + FRAME_KIND], KIND_REENTERING
+    e8 @                                | call answer_attention
+    4c 3b 75 08                         | cmp r14, qword ptr [rbp + GUEST_FRAME]
+    0f 85 @                             | jne out_of_order
+    85 d2                               | test edx, edx
+    0f 85 @                             | jne kill_guest
+    e9 @                                | jmp host_call_answered
 
 ; rdi = callable, rsi = six words, rdx = how many,
 call_python:

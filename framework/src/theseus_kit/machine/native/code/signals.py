@@ -9,10 +9,9 @@ us, as if we were not there.
 The kernel's frame is copied from the alternate stack to the host's stack, vector state and all;
 Python runs there, and the guest goes on through rt_sigreturn from the edited copy::
 
-    ├───────────────────────────────┤ ← CONTEXT_HOST_STACK
+    ├───────────────────────────────┤ ← GUEST_HOST_STACK
     │ vector state (XSAVE area)     │   64-byte aligned
-    │ ucontext_t                    │ ← r13
-    │ frame                         │ ← rsp, CONTEXT_FRAME
+    │ ucontext_t                    │ ← r13, rsp
     low addresses
 
 The timer makes guest code behave as Python's own loop does: after a tick it goes on without the
@@ -71,7 +70,8 @@ leave_guest:
     0f 84 @                             | je copy_vectors
     8b 8e d4 01 00 00                   | mov ecx, dword ptr [rsi + FPSTATE_EXTENDED_SIZE]
 copy_vectors:
-    48 8b 53 08                         | mov rdx, qword ptr [rbx + CONTEXT_HOST_STACK]
+    48 8b 6b 08                         | mov rbp, qword ptr [rbx + CONTEXT_GUEST]
+    48 8b 55 00                         | mov rdx, qword ptr [rbp + GUEST_HOST_STACK]
     48 29 ca                            | sub rdx, rcx
     48 83 e2 c0                         | and rdx, -0x40
     48 89 d7                            | mov rdi, rdx
@@ -83,20 +83,24 @@ copy_vectors:
     b9 26 00 00 00                      | mov ecx, UCONTEXT_WORDS
     f3 48 a5                            | rep movsq
     49 89 95 e0 00 00 00                | mov qword ptr [r13 + UCONTEXT_FPSTATE], rdx
-    49 8d a5 b0 fe ff ff                | lea rsp, [r13 - FRAME_SIZE]
+    4c 89 ec                            | mov rsp, r13
     49 c7 44 24 08 00 00 00 00          | mov qword ptr [r12 + THREAD_RUNNING], 0
+    48 8b 55 08                         | mov rdx, qword ptr [rbp + GUEST_FRAME]
+    48 8d 92 b0 fe ff ff                | lea rdx, [rdx - FRAME_SIZE]
     48 8d 35 @                          | lea rsi, [rip + register_order]
     31 c9                               | xor ecx, ecx
 copy_registers:
     0f b6 04 0e                         | movzx eax, byte ptr [rsi + rcx]
     49 8b 44 c5 00                      | mov rax, qword ptr [r13 + rax*8]
-    48 89 04 cc                         | mov qword ptr [rsp + rcx*8], rax
+    48 89 04 ca                         | mov qword ptr [rdx + rcx*8], rax
     ff c1                               | inc ecx
     83 f9 12                            | cmp ecx, 0x12
     0f 85 @                             | jne copy_registers
-    48 8b 43 10                         | mov rax, qword ptr [rbx + CONTEXT_FRAME]
-    48 89 84 24 98 00 00 00             | mov qword ptr [rsp + FRAME_OUTER], rax
-    48 89 63 10                         | mov qword ptr [rbx + CONTEXT_FRAME], rsp
+    48 8b 45 00                         | mov rax, qword ptr [rbp + GUEST_HOST_STACK]
+    48 89 82 98 00 00 00                | mov qword ptr [rdx + FRAME_HOST_STACK], rax
+    48 89 55 08                         | mov qword ptr [rbp + GUEST_FRAME], rdx
+    48 3b 55 30                         | cmp rdx, qword ptr [rbp + GUEST_FRAMES_START]
+    0f 82 @                             | jb frames_full
     44 3b 3d @                          | cmp r15d, dword ptr [rip + tick_signal]
     0f 84 @                             | je tick
     e8 @                                | call take_gil
@@ -105,66 +109,90 @@ copy_registers:
     41 81 fe 3e 00 00 c0                | cmp r14d, ARCH_X86_64  ; int 0x80 is none of ours
     0f 84 @                             | je system_call
 exception:
-    48 c7 84 24 90 00 00 00 03 00 00 00 | mov qword ptr [rsp + FRAME_KIND], KIND_EXCEPTION
-    48 89 a4 24 20 01 00 00             | mov qword ptr [rsp + FRAME_WORDS], rsp
-    4c 89 ac 24 28 01 00 00             | mov qword ptr [rsp + FRAME_WORDS + 8], r13
-    4c 89 bc 24 30 01 00 00             | mov qword ptr [rsp + FRAME_WORDS + 0x10], r15
+    4c 8b 75 08                         | mov r14, qword ptr [rbp + GUEST_FRAME]
+    49 c7 86 90 00 00 00 04 00 00 00    | mov qword ptr [r14 + FRAME_KIND], KIND_EXCEPTION
+    4d 89 b6 20 01 00 00                | mov qword ptr [r14 + FRAME_WORDS], r14
+    4d 89 ae 28 01 00 00                | mov qword ptr [r14 + FRAME_WORDS + 8], r13
+    4d 89 be 30 01 00 00                | mov qword ptr [r14 + FRAME_WORDS + 0x10], r15
     48 8b 7b 40                         | mov rdi, qword ptr [rbx + CONTEXT_ON_EXCEPTION]
-    48 8d b4 24 20 01 00 00             | lea rsi, [rsp + FRAME_WORDS]
+    49 8d b6 20 01 00 00                | lea rsi, [r14 + FRAME_WORDS]
     ba 03 00 00 00                      | mov edx, 3
     e8 @                                | call call_python
+    4c 3b 75 08                         | cmp r14, qword ptr [rbp + GUEST_FRAME]
+    0f 85 @                             | jne out_of_order
     85 d2                               | test edx, edx
     0f 85 @                             | jne kill_guest
     e9 @                                | jmp resume_guest
 
 system_call:
-    48 c7 84 24 90 00 00 00 02 00 00 00 | mov qword ptr [rsp + FRAME_KIND], KIND_SYSTEM_CALL
+    4c 8b 75 08                         | mov r14, qword ptr [rbp + GUEST_FRAME]
+    49 c7 86 90 00 00 00 01 00 00 00    | mov qword ptr [r14 + FRAME_KIND], KIND_SYSTEM_CALL
+    49 8b 06                            | mov rax, qword ptr [r14 + FRAME_RAX]
+    48 3d 00 02 00 00                   | cmp rax, REENTRANT_SYSTEM_CALLS
+    0f 83 @                             | jae call_with_arguments
+    48 0f a3 83 80 00 00 00             | bt qword ptr [rbx + CONTEXT_REENTRANT], rax
+    0f 83 @                             | jae call_with_arguments
+    49 c7 86 90 00 00 00 05 00 00 00    | mov qword ptr [r14 + FRAME_KIND], KIND_REENTRANT_CALL
+call_with_arguments:
     ; the instruction, for whoever asks meanwhile
-    48 83 ac 24 80 00 00 00 02          | sub qword ptr [rsp + FRAME_RIP], 2
-    48 8b 04 24                         | mov rax, qword ptr [rsp + FRAME_RAX]
-    48 89 84 24 20 01 00 00             | mov qword ptr [rsp + FRAME_WORDS], rax
-    48 8b 44 24 28                      | mov rax, qword ptr [rsp + FRAME_RDI]
-    48 89 84 24 28 01 00 00             | mov qword ptr [rsp + FRAME_WORDS + 8], rax
-    48 8b 44 24 20                      | mov rax, qword ptr [rsp + FRAME_RSI]
-    48 89 84 24 30 01 00 00             | mov qword ptr [rsp + FRAME_WORDS + 0x10], rax
-    48 8b 44 24 18                      | mov rax, qword ptr [rsp + FRAME_RDX]
-    48 89 84 24 38 01 00 00             | mov qword ptr [rsp + FRAME_WORDS + 0x18], rax
-    48 8b 44 24 50                      | mov rax, qword ptr [rsp + FRAME_R10]
-    48 89 84 24 40 01 00 00             | mov qword ptr [rsp + FRAME_WORDS + 0x20], rax
-    48 8b 44 24 40                      | mov rax, qword ptr [rsp + FRAME_R8]
-    48 89 84 24 48 01 00 00             | mov qword ptr [rsp + FRAME_WORDS + 0x28], rax
+    49 83 ae 80 00 00 00 02             | sub qword ptr [r14 + FRAME_RIP], 2
+    49 89 86 20 01 00 00                | mov qword ptr [r14 + FRAME_WORDS], rax
+    49 8b 46 28                         | mov rax, qword ptr [r14 + FRAME_RDI]
+    49 89 86 28 01 00 00                | mov qword ptr [r14 + FRAME_WORDS + 8], rax
+    49 8b 46 20                         | mov rax, qword ptr [r14 + FRAME_RSI]
+    49 89 86 30 01 00 00                | mov qword ptr [r14 + FRAME_WORDS + 0x10], rax
+    49 8b 46 18                         | mov rax, qword ptr [r14 + FRAME_RDX]
+    49 89 86 38 01 00 00                | mov qword ptr [r14 + FRAME_WORDS + 0x18], rax
+    49 8b 46 50                         | mov rax, qword ptr [r14 + FRAME_R10]
+    49 89 86 40 01 00 00                | mov qword ptr [r14 + FRAME_WORDS + 0x20], rax
+    49 8b 46 40                         | mov rax, qword ptr [r14 + FRAME_R8]
+    49 89 86 48 01 00 00                | mov qword ptr [r14 + FRAME_WORDS + 0x28], rax
     48 8b 7b 48                         | mov rdi, qword ptr [rbx + CONTEXT_ON_SYSTEM_CALL]
-    48 8d b4 24 20 01 00 00             | lea rsi, [rsp + FRAME_WORDS]
+    49 8d b6 20 01 00 00                | lea rsi, [r14 + FRAME_WORDS]
     ba 07 00 00 00                      | mov edx, 7
-    48 8d 4c 24 48                      | lea rcx, [rsp + FRAME_R9]
+    49 8d 4e 48                         | lea rcx, [r14 + FRAME_R9]
     e8 @                                | call call_python
+    4c 3b 75 08                         | cmp r14, qword ptr [rbp + GUEST_FRAME]
+    0f 85 @                             | jne out_of_order
     85 d2                               | test edx, edx
     0f 85 @                             | jne kill_guest
-    48 89 04 24                         | mov qword ptr [rsp + FRAME_RAX], rax
-    48 83 84 24 80 00 00 00 02          | add qword ptr [rsp + FRAME_RIP], 2
+    49 89 06                            | mov qword ptr [r14 + FRAME_RAX], rax
+    49 83 86 80 00 00 00 02             | add qword ptr [r14 + FRAME_RIP], 2
 
+; r14 = frame
 resume_guest:
+    e8 @                                | call select_guest
     48 83 7b 20 00                      | cmp qword ptr [rbx + CONTEXT_ATTENTION], 0
-    0f 85 @                             | jne interrupt_guest
+    0f 85 @                             | jne signal_attention
     48 8d 35 @                          | lea rsi, [rip + register_order]
     31 c9                               | xor ecx, ecx
 restore_registers:
     0f b6 04 0e                         | movzx eax, byte ptr [rsi + rcx]
-    48 8b 14 cc                         | mov rdx, qword ptr [rsp + rcx*8]
+    49 8b 14 ce                         | mov rdx, qword ptr [r14 + rcx*8]
     49 89 54 c5 00                      | mov qword ptr [r13 + rax*8], rdx
     ff c1                               | inc ecx
     83 f9 12                            | cmp ecx, 0x12
     0f 85 @                             | jne restore_registers
-    48 8b 84 24 98 00 00 00             | mov rax, qword ptr [rsp + FRAME_OUTER]
-    48 89 43 10                         | mov qword ptr [rbx + CONTEXT_FRAME], rax
+    49 8d 86 50 01 00 00                | lea rax, [r14 + FRAME_SIZE]
+    48 89 45 08                         | mov qword ptr [rbp + GUEST_FRAME], rax
     e8 @                                | call start_ticks
     49 89 5c 24 08                      | mov qword ptr [r12 + THREAD_RUNNING], rbx
     4c 89 ec                            | mov rsp, r13
-    b8 0f 00 00 00                      | mov eax, 0xf                            ; rt_sigreturn
+    b8 0f 00 00 00                      | mov eax, 0xf  ; rt_sigreturn
     0f 05                               | syscall
 
+signal_attention:
+    49 c7 86 90 00 00 00 06 00 00 00    | mov qword ptr [r14 + FRAME_KIND], KIND_PREEMPTION
+    e8 @                                | call answer_attention
+    4c 3b 75 08                         | cmp r14, qword ptr [rbp + GUEST_FRAME]
+    0f 85 @                             | jne out_of_order
+    85 d2                               | test edx, edx
+    0f 85 @                             | jne kill_guest
+    e9 @                                | jmp resume_guest
+
 tick:
-    48 c7 84 24 90 00 00 00 04 00 00 00 | mov qword ptr [rsp + FRAME_KIND], KIND_TICK
+    4c 8b 75 08                         | mov r14, qword ptr [rbp + GUEST_FRAME]
+    49 c7 86 90 00 00 00 02 00 00 00    | mov qword ptr [r14 + FRAME_KIND], KIND_TICK
     49 83 7c 24 10 00                   | cmp qword ptr [r12 + THREAD_GIL], 0
     0f 84 @                             | je tick_with_gil
     48 83 7b 20 00                      | cmp qword ptr [rbx + CONTEXT_ATTENTION], 0
