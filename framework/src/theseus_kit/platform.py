@@ -89,7 +89,7 @@ class Platform:
             for system_call in offered:
                 self.system_calls.provide(name, system_call)
         dispatch = ExceptionDispatch(self.machine, self.hooks, self.tasks)
-        self.machine.set_handlers(dispatch, self.system_calls)
+        self.machine.set_handlers(dispatch, self.system_calls, self.system_calls.reentrant)
         self.tasks.start_main(self.hooks)
 
     def plugin(self, name: str) -> Plugin:

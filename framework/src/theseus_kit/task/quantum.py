@@ -12,7 +12,8 @@ from threading import Event, Thread
 class Quantum:
     """Calls ``preempt`` whenever one task has run for the whole of a quantum while others could.
 
-    ``switches`` and ``ready`` tell how often tasks have been switched, and how many are ready.
+    ``switches`` tells how often tasks have been switched, ``is_contended`` whether another could
+    run, or whether its time or its input may come.
     """
 
     def __init__(
@@ -20,18 +21,18 @@ class Quantum:
         seconds: float,
         preempt: Callable[[], None],
         switches: Callable[[], int],
-        ready: Callable[[], int],
+        is_contended: Callable[[], bool],
     ) -> None:
         self._seconds = seconds
         self._preempt = preempt
         self._switches = switches
-        self._ready = ready
+        self._is_contended = is_contended
         self._is_wanted = Event()
         self._is_closed = Event()
         self._thread: Thread | None = None
 
     def start(self) -> None:
-        """Count: a task became ready."""
+        """Count: somebody else may have to run."""
         if self._is_wanted.is_set():
             return
         self._is_wanted.set()
@@ -52,9 +53,9 @@ class Quantum:
             before = self._switches()
             if self._is_closed.wait(self._seconds):
                 return
-            if not self._ready():
+            if not self._is_contended():
                 self._is_wanted.clear()
-                if self._ready():  # since then: its start() came too early to be seen
+                if self._is_contended():  # since then: its start() came too early to be seen
                     self._is_wanted.set()
             elif self._switches() == before:
                 self._preempt()

@@ -66,6 +66,13 @@ class Scheduler:
         """How many tasks could run, besides the one that does."""
         return len(self._ready)
 
+    def is_contended(self) -> bool:
+        """Another task could run, or could come to it while this one runs."""
+        events = self._events
+        return bool(self._ready) or (
+            events is not None and events.is_needed and not events.is_waiting
+        )
+
     def on_switch(self, listener: Callable[[Task, Task], None]) -> None:
         """Have a listener told of each switch before it happens: who is left, who goes on."""
         self._listeners.append(listener)
@@ -205,6 +212,8 @@ class Scheduler:
                 f"{task!r} began on the thread {task.host_thread.name!r}, and can go on only while "
                 "that one uses the platform"
             )
+        if self._quantum is not None and self.is_contended():
+            self._quantum.start()
         return task
 
     def _send_to_main(self, error: BaseException) -> Task:

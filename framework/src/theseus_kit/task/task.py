@@ -34,7 +34,7 @@ class Task:
     __slots__ = (
         *("id", "name", "stack", "thread", "catches", "result", "killed", "ended"),
         *("state", "waits_for", "woken_by", "wait_number", "error"),
-        *("body", "greenlet", "host_thread", "make_ready", "is_joinable"),
+        *("body", "greenlet", "host_thread", "make_ready", "is_joinable", "owns_stack"),
         "__weakref__",
     )
 
@@ -70,6 +70,7 @@ class Task:
         """The host thread that the greenlet belongs to."""
         self.make_ready: Callable[[Task, object], None] | None = None
         self.is_joinable = False
+        self.owns_stack = True
 
     @property
     def is_ended(self) -> bool:

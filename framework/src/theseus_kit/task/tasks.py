@@ -84,14 +84,16 @@ class Tasks(Scheduler):
         name: str = "task",
         stack_size: int = STACK_SIZE,
         *,
+        stack: AddressRange | None = None,
         is_joinable: bool = False,
     ) -> Task:
         """Make a task that runs ``function``, which may call guest code; it is ready then.
 
         It runs when the current task waits, and ends when the function returns; its result is
-        :attr:`Task.result`. Of a task that ``is_joinable`` the thread-local storage stays until
-        :meth:`release`, and with it the address that the guest knows it by. Raises PlatformError:
-        EAGAIN where there are as many as may be, ENOMEM.
+        :attr:`Task.result`. ``stack`` is one that the guest has made itself. Of a task that
+        ``is_joinable`` the thread-local storage stays until :meth:`release`, and with it the
+        address that the guest knows it by. Raises PlatformError: EAGAIN where there are as many as
+        may be, ENOMEM.
         """
         if self._hooks is None or self._is_closing:
             raise MachineError("the platform is not started or is closed")
@@ -101,7 +103,7 @@ class Tasks(Scheduler):
             )
         if self._quantum is None and self._options.quantum_ms > 0 and not self.clock.is_virtual:
             self._start_quantum()
-        task = self.create(name, self._hooks, stack_size)
+        task = self.create(name, self._hooks, stack_size, stack)
         task.is_joinable = is_joinable
         context = copy_context()
         task.body = lambda: context.run(function)
@@ -117,7 +119,7 @@ class Tasks(Scheduler):
             self._options.quantum_ms / 1000,
             self._machine.preempt,
             lambda: self.switches,
-            lambda: len(self._ready),
+            self.is_contended,
         )
 
     def join(self, task: Task) -> Any:
@@ -126,30 +128,22 @@ class Tasks(Scheduler):
             self.wait(task.ended)
         return task.result
 
-    def create(self, name: str, hooks: HookRelay, stack_size: int = STACK_SIZE) -> Task:
+    def create(
+        self,
+        name: str,
+        hooks: HookRelay,
+        stack_size: int = STACK_SIZE,
+        stack: AddressRange | None = None,
+    ) -> Task:
         """Make a task with a stack and thread-local storage, and tell the plugins of it.
 
         Nothing runs it: for :meth:`start`, and for whoever switches by :meth:`select` alone.
         """
-        stack_size = -(-stack_size // PAGE_SIZE) * PAGE_SIZE
-        whole: Region = hooks.memory_map(
-            request=MapRequest(
-                stack_size + PAGE_SIZE,
-                Protection.NONE,
-                label=f"guard of {name}'s stack",
-                guard=True,
-            )
-        )
-        hooks.memory_map(
-            request=MapRequest(
-                stack_size,
-                Protection.READ_WRITE,
-                AtAddress(whole.base + PAGE_SIZE, replace=True),
-                label=f"stack of {name}",
-            )
-        )
-        stack = AddressRange.of_size(whole.base + PAGE_SIZE, stack_size)
+        owns_stack = stack is None
+        if stack is None:
+            stack = _map_stack(name, hooks, stack_size)
         task = Task(self._next_id, name, stack, self._machine.create_thread(stack))
+        task.owns_stack = owns_stack
         task.make_ready = self._make_ready
         self._next_id += 1
         self._tasks[task.id] = task
@@ -195,7 +189,10 @@ class Tasks(Scheduler):
         """The task runs no guest code any more."""
         hooks.task_ended(task=task)
         task.state = ENDED
-        hooks.memory_unmap(address=task.stack.start - PAGE_SIZE, size=task.stack.size + PAGE_SIZE)
+        if task.owns_stack:
+            hooks.memory_unmap(
+                address=task.stack.start - PAGE_SIZE, size=task.stack.size + PAGE_SIZE
+            )
         task.ended.wake_all()
 
     def _waiting_tasks(self) -> list[Task]:
@@ -296,3 +293,22 @@ class Tasks(Scheduler):
             task.greenlet = None
             self._retire(task, hooks)
         self.release(task)
+
+
+def _map_stack(name: str, hooks: HookRelay, size: int) -> AddressRange:
+    """Map a stack with an unmapped page below it."""
+    size = -(-size // PAGE_SIZE) * PAGE_SIZE
+    whole: Region = hooks.memory_map(
+        request=MapRequest(
+            size + PAGE_SIZE, Protection.NONE, label=f"guard of {name}'s stack", guard=True
+        )
+    )
+    hooks.memory_map(
+        request=MapRequest(
+            size,
+            Protection.READ_WRITE,
+            AtAddress(whole.base + PAGE_SIZE, replace=True),
+            label=f"stack of {name}",
+        )
+    )
+    return AddressRange.of_size(whole.base + PAGE_SIZE, size)

@@ -52,7 +52,8 @@ class Events:
         self._alarm.acquire()
         self._state = Lock()
         """Guards the two below, which other threads see."""
-        self._is_waiting = False
+        self.is_waiting = False
+        """The host is being waited for."""
         self._is_interrupted = False
         self._pipe: tuple[int, int] | None = None
         """Ends a wait for descriptors; made at the first."""
@@ -112,7 +113,7 @@ class Events:
     def interrupt(self) -> bool:
         """End the wait that is going on, if there is one, with GuestInterrupted. Any thread."""
         with self._state:
-            if not self._is_waiting:
+            if not self.is_waiting:
                 return False
             if not self._is_interrupted:
                 self._is_interrupted = True
@@ -146,7 +147,7 @@ class Events:
         if self._descriptors and self._pipe is None:
             self._pipe = os.pipe()
         with self._state:
-            self._is_waiting = True
+            self.is_waiting = True
         try:
             remaining = None
             if deadline is not None:
@@ -160,7 +161,7 @@ class Events:
                     self._alarm.release()  # taken back with the interrupt
         finally:
             with self._state:
-                self._is_waiting = False
+                self.is_waiting = False
                 is_interrupted, self._is_interrupted = self._is_interrupted, False
                 if is_interrupted:
                     self._alarm.acquire()

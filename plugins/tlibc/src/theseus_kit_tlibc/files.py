@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.values.paths import FileKind, OpenMode
-from theseus_kit_tlibc.readiness import Waitable, waits_on_host
+from theseus_kit_tlibc.readiness import is_waitable, waits_on_host
 from theseus_kit_tlibc.streams import standard_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from theseus_kit.values.paths import DirectoryEntry, OpenFile
 
@@ -66,7 +66,7 @@ class Description:
         self.host = -1 if descriptor is None else descriptor
         """The host descriptor to be used directly, -1 if there is none."""
         self.waiting = Waiting.NEVER
-        if isinstance(file, Waitable):
+        if is_waitable(file):
             self.waiting = Waiting.ON_TASKS
         elif descriptor is not None and waits_on_host(file) is not None:
             self.waiting = Waiting.ON_HOST
@@ -108,6 +108,8 @@ class Files:
         self._closed_on_exec: set[int] = set()
         self._lowest = 0
         """No number below is free."""
+        self.closing: Callable[[Description], None] = lambda description: None
+        """Told of a description each time that a descriptor of it is closed, before it is."""
         self.last_words = b""
         """The end of what the guest wrote to its standard error: why it aborts."""
         for number, stream in standard_streams().items():
@@ -174,7 +176,7 @@ class Files:
             replaced = self.descriptions.get(number)
             self._put(number, description, close_on_exec)
             if replaced is not None:
-                replaced.release()
+                self._release(replaced)
         return number
 
     def closes_on_exec(self, descriptor: int) -> bool:
@@ -190,7 +192,7 @@ class Files:
         del self.descriptions[descriptor]
         self._closed_on_exec.discard(descriptor)
         self._lowest = min(self._lowest, descriptor)
-        description.release()
+        self._release(description)
 
     def close_range(self, first: int, last: int) -> None:
         """Close all descriptors from ``first`` to ``last``, both included."""
@@ -204,6 +206,11 @@ class Files:
     def close_all(self) -> None:
         """Close what the guest left open."""
         self.close_range(0, self.limit)
+
+    def _release(self, description: Description) -> None:
+        if description.host < 0:
+            self.closing(description)
+        description.release()
 
     def _put(self, number: int, description: Description, close_on_exec: bool) -> None:
         self.descriptions[number] = description

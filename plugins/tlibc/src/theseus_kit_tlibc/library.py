@@ -36,7 +36,7 @@ class Options:
     )
     directory: str = option("/", help="the guest's working directory, an absolute path")
     seed: int | None = option(
-        None, help="seed of getrandom(), for runs that repeat; without one the host's randomness"
+        None, help="seed of the C library's randomness alone; without one the platform's"
     )
     processors: int = option(1, help="how many processors the guest is told it has")
     max_open_files: int = option(
@@ -55,6 +55,7 @@ class Library:
         self.files = Files(options.max_open_files)
         self.locations = Locations(self)
         self.locks = Locks(self)
+        self.files.closing = self.locks.forget
         self.transfers = Transfers(self)
         self._constants: dict[bytes, int] = {}
 

@@ -12,24 +12,36 @@ from theseus_kit_tlibc.assert_ import Assert
 from theseus_kit_tlibc.dirent import Dirent
 from theseus_kit_tlibc.errno import Errno
 from theseus_kit_tlibc.fcntl import Fcntl
+from theseus_kit_tlibc.futex import Futex
 from theseus_kit_tlibc.library import Library, Options
 from theseus_kit_tlibc.link import Link
 from theseus_kit_tlibc.math import Math
+from theseus_kit_tlibc.poll import Poll
 from theseus_kit_tlibc.pthread import Pthread
+from theseus_kit_tlibc.pthread_attr import PthreadAttr
+from theseus_kit_tlibc.pthread_cond import PthreadCond
+from theseus_kit_tlibc.pthread_key import PthreadKey
+from theseus_kit_tlibc.pthread_mutex import Mutexes, PthreadMutex
+from theseus_kit_tlibc.pthread_rwlock import PthreadRwlock
+from theseus_kit_tlibc.pthread_sync import PthreadSync
 from theseus_kit_tlibc.pwd import Pwd
 from theseus_kit_tlibc.sched import Sched
+from theseus_kit_tlibc.semaphore import Semaphore
 from theseus_kit_tlibc.signal import Signal
 from theseus_kit_tlibc.signal_send import SignalSending
 from theseus_kit_tlibc.stdio import Stdio
 from theseus_kit_tlibc.stdlib import Stdlib
 from theseus_kit_tlibc.stdlib_abort import Abort
 from theseus_kit_tlibc.string import String
+from theseus_kit_tlibc.sys_epoll import SysEpoll
+from theseus_kit_tlibc.sys_eventfd import SysEventfd
 from theseus_kit_tlibc.sys_file import SysFile
 from theseus_kit_tlibc.sys_ioctl import SysIoctl
 from theseus_kit_tlibc.sys_mman import SysMman
+from theseus_kit_tlibc.sys_prctl import SysPrctl
 from theseus_kit_tlibc.sys_random import SysAuxv, SysRandom
 from theseus_kit_tlibc.sys_sendfile import SysSendfile
-from theseus_kit_tlibc.sys_stat import SysStat
+from theseus_kit_tlibc.sys_stat import SysStat, SysSysmacros
 from theseus_kit_tlibc.sys_statfs import SysStatfs
 from theseus_kit_tlibc.sys_uio import SysUio
 from theseus_kit_tlibc.syscall import Syscall
@@ -66,16 +78,20 @@ class CLibraryPlugin(Plugin):
         self._link = Link(library, has_vector=own_tls)
         self._random = SysRandom(library)
         self._stdlib = Stdlib(library)
+        mutexes = Mutexes(library)
         self._headers = (
             *(String(library), self._stdlib, Stdio(library), self._errno, Assert(library)),
             *(Time(library), Unistd(library), Fcntl(library), SysMman(library), self._signal),
             *(Sched(library), Pthread(library), self._random, SysAuxv(library), self._link),
             *(Syscall(library), Math(library), Pwd(library)),
-            SignalSending(library, self._signal),
-            Abort(library, self._signal),
+            *(SignalSending(library, self._signal), Abort(library, self._signal)),
             *(UnistdNames(library), UnistdProcess(library), SysUio(library), SysStat(library)),
             *(SysStatfs(library), SysIoctl(library), SysFile(library), SysSendfile(library)),
-            Dirent(library),
+            *(Dirent(library), SysSysmacros(library)),
+            *(PthreadAttr(library), PthreadKey(library), PthreadMutex(library, mutexes)),
+            *(PthreadCond(library, mutexes), PthreadRwlock(library), PthreadSync(library)),
+            *(Semaphore(library), Futex(library), SysPrctl(library), Poll(library)),
+            *(SysEpoll(library), SysEventfd(library)),
         )
 
     @hookimpl

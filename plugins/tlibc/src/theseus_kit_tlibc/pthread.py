@@ -1,45 +1,39 @@
-"""pthread.h: identity, attributes, keys, once and mutexes of tasks.
+"""pthread.h: starting, joining and ending threads; which of them one is.
 
-Tasks switch only where they block. A mutex that is taken, asked for by the only task that could
-run, is a deadlock, and is reported as one.
-
-pthread_mutex_t, the words of it used here, where glibc has them::
-
-    0   lock: 0 free, 1 taken      4   count of a recursive lock
-    8   owner: the task's id      16   kind: 0 normal, 1 recursive, 2 error-checking
-
-pthread_attr_t, likewise::
-
-    16  guard size    24  stack address (its lowest byte here)    32  stack size
+A thread is a task of the platform. A pthread_t is the address of its thread control block, as in
+glibc, so it stays one's own until the thread was joined, or has ended detached.
 """
 
 from __future__ import annotations
 
 import errno
-from typing import ClassVar, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
-from theseus_kit.errors import GuestKilled, InvalidParameterError, PlatformError
-from theseus_kit.task import STACK_SIZE
-from theseus_kit.values.exceptions import Panicked
-from theseus_kit.values.memory import PAGE_SIZE
-from theseus_kit_tlibc.declare import NULL, RESULT, Header, c_function
+from theseus_kit.errors import GuestKilled, InvalidParameterError, PlatformError, TaskExit
+from theseus_kit.values.exceptions import Exited
+from theseus_kit.values.memory import AddressRange
+from theseus_kit_tlibc.declare import RESULT, Header, c_function
+from theseus_kit_tlibc.parking import CLOCK_REALTIME, read_timespec, remaining_ns
+from theseus_kit_tlibc.pthread_attr import read_attributes
 
-RECURSIVE = 1
-ERROR_CHECKING = 2
-PTHREAD_STACK_MIN = 16384
-_MUTEX_SIZE = 40
-_ATTRIBUTES_SIZE = 56
-_GUARD_SIZE, _STACK_ADDRESS, _STACK_SIZE = 16, 24, 32
-_COUNT, _OWNER, _KIND = 4, 8, 16
-_ONCE_RUNNING, _ONCE_DONE = 1, 2
+if TYPE_CHECKING:
+    from theseus_kit.task import Task
+    from theseus_kit_tlibc.library import Library
+
+NAME_SIZE = 16
+"""Bytes of a thread's name with its final zero (TASK_COMM_LEN)."""
 
 
 class Pthread(Header):
     header: ClassVar[str] = "pthread.h"
 
+    def __init__(self, library: Library) -> None:
+        super().__init__(library)
+        self._joining: dict[Task, Task] = {}
+        """Who waits for whose end."""
+
     @c_function("pthread_t pthread_self(void)")
     def pthread_self(self) -> int:
-        """The task's thread control block, as glibc has it."""
         return self.library.task.thread.fs_base
 
     @c_function("int pthread_equal(pthread_t t1, pthread_t t2)")
@@ -51,181 +45,141 @@ class Pthread(Header):
         "void *(*start_routine)(void *), void *arg)",
         on_error=RESULT,
     )
-    def pthread_create(self, thread: int, attr: int, start_routine: int, arg: int) -> NoReturn:
-        """Say that this platform has no threads beside the one there is.
-
-        ENOSYS, not EAGAIN, which would promise that it may work later. Programs ask for it: Rust
-        takes it for io::ErrorKind::Unsupported, upon which rayon works on the calling thread.
-        """
-        raise PlatformError("this platform has a single task", errno.ENOSYS)
-
-    @c_function("int pthread_attr_init(pthread_attr_t *attr)", on_error=RESULT)
-    def pthread_attr_init(self, attr: int) -> int:
-        memory = self.library.memory
-        memory.write(attr, bytes(_ATTRIBUTES_SIZE))
-        memory.write_u64(attr + _GUARD_SIZE, PAGE_SIZE)
-        memory.write_u64(attr + _STACK_SIZE, STACK_SIZE)
+    def pthread_create(self, thread: int, attr: int, start_routine: int, arg: int) -> int:
+        """The thread is named as its parent, as on Linux. No room for it is EAGAIN."""
+        library = self.library
+        call = library.machine.call
+        attributes = read_attributes(library.memory, attr)
+        stack = None
+        if attributes.stack_address is not None:
+            stack = AddressRange.of_size(attributes.stack_address, attributes.stack_size)
+        library.memory.write_u64(thread, 0)  # a wild pointer is found before there is a thread
+        try:
+            task = library.services.tasks.start(
+                lambda: call(start_routine, (arg,)),
+                library.task.name,
+                attributes.stack_size,
+                stack=stack,
+                is_joinable=not attributes.is_detached,
+            )
+        except PlatformError as error:
+            raise PlatformError(str(error), errno.EAGAIN) from error
+        library.memory.write_u64(thread, task.thread.fs_base)
         return 0
 
-    @c_function("int pthread_attr_destroy(pthread_attr_t *attr)", on_error=RESULT)
-    def pthread_attr_destroy(self, attr: int) -> int:
+    @c_function("void pthread_exit(void *retval)", blocks=True)
+    def pthread_exit(self, retval: int) -> NoReturn:
+        """Of the main thread: the program ends, with status 0, once all others have ended."""
+        tasks, me = self.library.services.tasks, self.library.task
+        if me is not tasks.main:
+            raise TaskExit(retval)
+        self.library.hooks.tls_run_destructors(task=me)
+        for task in tasks:
+            if task is not me:
+                tasks.join(task)
+        raise GuestKilled(Exited(0))
+
+    @c_function("int pthread_join(pthread_t thread, void **retval)", on_error=RESULT, blocks=True)
+    def pthread_join(self, thread: int, retval: int) -> int:
+        self._join(thread, retval, None)
         return 0
 
     @c_function(
-        "int pthread_attr_setstacksize(pthread_attr_t *attr, size_t stacksize)", on_error=RESULT
+        "int pthread_tryjoin_np(pthread_t thread, void **retval)", on_error=RESULT, blocks=True
     )
-    def pthread_attr_setstacksize(self, attr: int, stacksize: int) -> int:
-        if stacksize < PTHREAD_STACK_MIN:
-            raise InvalidParameterError(f"a stack of {stacksize} bytes")
-        self.library.memory.write_u64(attr + _STACK_SIZE, stacksize)
+    def pthread_tryjoin_np(self, thread: int, retval: int) -> int:
+        if not self._joinable(thread).is_ended:
+            return errno.EBUSY
+        self._join(thread, retval, None)
         return 0
 
     @c_function(
-        "int pthread_attr_getguardsize(const pthread_attr_t *attr, size_t *guardsize)",
+        "int pthread_timedjoin_np(pthread_t thread, void **retval, const struct timespec *abstime)",
+        on_error=RESULT,
+        blocks=True,
+    )
+    def pthread_timedjoin_np(self, thread: int, retval: int, abstime: int) -> int:
+        self._join(thread, retval, read_timespec(self.library.memory, abstime))
+        return 0
+
+    @c_function("int pthread_detach(pthread_t thread)", on_error=RESULT)
+    def pthread_detach(self, thread: int) -> int:
+        self.library.services.tasks.release(self._joinable(thread))
+        return 0
+
+    @c_function("int pthread_setname_np(pthread_t thread, const char *name)", on_error=RESULT)
+    def pthread_setname_np(self, thread: int, name: int) -> int:
+        text = self.library.memory.read_string(name)
+        if len(text) >= NAME_SIZE:
+            raise PlatformError(f"a thread's name of {len(text)} bytes", errno.ERANGE)
+        self._thread(thread).name = text.decode("utf-8", "surrogateescape")
+        return 0
+
+    @c_function("int pthread_getname_np(pthread_t thread, char *name, size_t len)", on_error=RESULT)
+    def pthread_getname_np(self, thread: int, name: int, size: int) -> int:
+        text = name_of(self._thread(thread))
+        if size < len(text):
+            raise PlatformError("no room for a thread's name", errno.ERANGE)
+        self.library.memory.write(name, text)
+        return 0
+
+    @c_function(
+        "int __register_atfork(void (*prepare)(void), void (*parent)(void), "
+        "void (*child)(void), void *dso_handle)",
         on_error=RESULT,
     )
-    def pthread_attr_getguardsize(self, attr: int, guardsize: int) -> int:
-        memory = self.library.memory
-        memory.write_u64(guardsize, memory.read_u64(attr + _GUARD_SIZE))
+    def register_atfork(self, prepare: int, parent: int, child: int, dso_handle: int) -> int:
+        """There is one process and no fork() (ENOSYS): nothing is ever to be called."""
         return 0
 
     @c_function(
-        "int pthread_attr_getstack(const pthread_attr_t *attr, void **stackaddr, "
-        "size_t *stacksize)",
+        "int pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))",
         on_error=RESULT,
     )
-    def pthread_attr_getstack(self, attr: int, stackaddr: int, stacksize: int) -> int:
-        memory = self.library.memory
-        memory.write_u64(stackaddr, memory.read_u64(attr + _STACK_ADDRESS))
-        memory.write_u64(stacksize, memory.read_u64(attr + _STACK_SIZE))
+    def pthread_atfork(self, prepare: int, parent: int, child: int) -> int:
         return 0
 
-    @c_function("int pthread_getattr_np(pthread_t thread, pthread_attr_t *attr)", on_error=RESULT)
-    def pthread_getattr_np(self, thread: int, attr: int) -> int:
-        """The attributes a running task has: where its stack lies."""
+    def _join(self, thread: int, retval: int, deadline: int | None) -> None:
+        library, tasks = self.library, self.library.services.tasks
+        joined, me = self._joinable(thread), library.task
+        if joined in self._joining.values():
+            raise InvalidParameterError("another thread is joining this one already")
+        waited_for: Task | None = joined
+        while waited_for is not None:  # a circle of threads would wait for ever
+            if waited_for is me:
+                raise PlatformError("a thread that joins itself", errno.EDEADLK)
+            waited_for = self._joining.get(waited_for)
+        self._joining[me] = joined
+        try:
+            while not joined.is_ended:
+                left = None
+                if deadline is not None:
+                    left = remaining_ns(library.services.clock, CLOCK_REALTIME, deadline)
+                try:
+                    if not tasks.wait(joined.ended, left):
+                        raise PlatformError("the thread did not end in time", errno.ETIMEDOUT)
+                except PlatformError as error:
+                    if error.errno != errno.EINTR:
+                        raise
+        finally:
+            del self._joining[me]
+        if retval:
+            library.memory.write_u64(retval, joined.result or 0)
+        tasks.release(joined)
+
+    def _joinable(self, thread: int) -> Task:
+        task = self._thread(thread)
+        if not task.is_joinable:
+            raise InvalidParameterError(f"thread {task.id} is detached")
+        return task
+
+    def _thread(self, thread: int) -> Task:
         for task in self.library.services.tasks:
             if task.thread.fs_base == thread:
-                self.pthread_attr_init(attr)
-                self.library.memory.write_u64(attr + _STACK_ADDRESS, task.stack.start)
-                self.library.memory.write_u64(attr + _STACK_SIZE, task.stack.size)
-                return 0
+                return task
         raise PlatformError(f"no thread {thread:#x}", errno.ESRCH)
 
-    @c_function(
-        "int pthread_key_create(pthread_key_t *key, void (*destructor)(void *))",
-        aliases=("__pthread_key_create",),
-        on_error=RESULT,
-    )
-    def pthread_key_create(self, key: int, destructor: int) -> int:
-        self.library.memory.write_u32(key, self.library.hooks.tls_key_create(destructor=destructor))
-        return 0
 
-    @c_function("int pthread_key_delete(pthread_key_t key)", on_error=RESULT)
-    def pthread_key_delete(self, key: int) -> int:
-        self.library.hooks.tls_key_delete(key=key)
-        return 0
-
-    @c_function("void *pthread_getspecific(pthread_key_t key)", on_error=NULL)
-    def pthread_getspecific(self, key: int) -> int:
-        value: int = self.library.hooks.tls_key_get(task=self.library.task, key=key)
-        return value
-
-    @c_function("int pthread_setspecific(pthread_key_t key, const void *value)", on_error=RESULT)
-    def pthread_setspecific(self, key: int, value: int) -> int:
-        self.library.hooks.tls_key_set(task=self.library.task, key=key, value=value)
-        return 0
-
-    @c_function(
-        "int pthread_once(pthread_once_t *once_control, void (*init_routine)(void))",
-        on_error=RESULT,
-        reenters=True,
-    )
-    def pthread_once(self, once_control: int, init_routine: int) -> int:
-        memory = self.library.memory
-        state = memory.read_u32(once_control)
-        if state == _ONCE_RUNNING:
-            self._deadlock(f"pthread_once({once_control:#x}) inside its own routine")
-        if state != _ONCE_DONE:
-            memory.write_u32(once_control, _ONCE_RUNNING)
-            self.library.machine.call(init_routine)
-            memory.write_u32(once_control, _ONCE_DONE)
-        return 0
-
-    @c_function("int pthread_mutexattr_init(pthread_mutexattr_t *attr)", on_error=RESULT)
-    def pthread_mutexattr_init(self, attr: int) -> int:
-        self.library.memory.write_u32(attr, 0)
-        return 0
-
-    @c_function(
-        "int pthread_mutexattr_settype(pthread_mutexattr_t *attr, int kind)", on_error=RESULT
-    )
-    def pthread_mutexattr_settype(self, attr: int, kind: int) -> int:
-        if kind not in (0, RECURSIVE, ERROR_CHECKING):
-            raise PlatformError(f"no mutex type {kind}", errno.EINVAL)
-        self.library.memory.write_u32(attr, kind)
-        return 0
-
-    @c_function("int pthread_mutexattr_destroy(pthread_mutexattr_t *attr)", on_error=RESULT)
-    def pthread_mutexattr_destroy(self, attr: int) -> int:
-        return 0
-
-    @c_function(
-        "int pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attr)",
-        on_error=RESULT,
-    )
-    def pthread_mutex_init(self, mutex: int, attr: int) -> int:
-        memory = self.library.memory
-        memory.write(mutex, bytes(_MUTEX_SIZE))
-        if attr:
-            memory.write_u32(mutex + _KIND, memory.read_u32(attr))
-        return 0
-
-    @c_function("int pthread_mutex_destroy(pthread_mutex_t *mutex)", on_error=RESULT)
-    def pthread_mutex_destroy(self, mutex: int) -> int:
-        if self.library.memory.read_u32(mutex):
-            raise PlatformError("pthread_mutex_destroy of a locked mutex", errno.EBUSY)
-        return 0
-
-    @c_function("int pthread_mutex_lock(pthread_mutex_t *mutex)", on_error=RESULT)
-    def pthread_mutex_lock(self, mutex: int) -> int:
-        if not self._try_lock(mutex):
-            owner = self.library.memory.read_u32(mutex + _OWNER)
-            kind = self.library.memory.read_u32(mutex + _KIND)
-            if kind == ERROR_CHECKING and owner == self.library.task.id:
-                raise PlatformError("pthread_mutex_lock of a mutex one owns", errno.EDEADLK)
-            self._deadlock(f"pthread_mutex_lock({mutex:#x}), which task {owner} holds")
-        return 0
-
-    @c_function("int pthread_mutex_trylock(pthread_mutex_t *mutex)", on_error=RESULT)
-    def pthread_mutex_trylock(self, mutex: int) -> int:
-        return 0 if self._try_lock(mutex) else errno.EBUSY
-
-    @c_function("int pthread_mutex_unlock(pthread_mutex_t *mutex)", on_error=RESULT)
-    def pthread_mutex_unlock(self, mutex: int) -> int:
-        memory = self.library.memory
-        owned = memory.read_u32(mutex) and memory.read_u32(mutex + _OWNER) == self.library.task.id
-        if not owned and memory.read_u32(mutex + _KIND) in (RECURSIVE, ERROR_CHECKING):
-            raise PlatformError("pthread_mutex_unlock of a mutex one does not own", errno.EPERM)
-        count = memory.read_u32(mutex + _COUNT)
-        if count > 1:
-            memory.write_u32(mutex + _COUNT, count - 1)
-            return 0
-        memory.write(mutex, bytes(_OWNER + 4))
-        return 0
-
-    def _try_lock(self, mutex: int) -> bool:
-        memory = self.library.memory
-        me = self.library.task.id
-        if not memory.read_u32(mutex):
-            memory.write_u32(mutex, 1)
-            memory.write_u32(mutex + _COUNT, 1)
-            memory.write_u32(mutex + _OWNER, me)
-            return True
-        if memory.read_u32(mutex + _KIND) == RECURSIVE and memory.read_u32(mutex + _OWNER) == me:
-            memory.write_u32(mutex + _COUNT, memory.read_u32(mutex + _COUNT) + 1)
-            return True
-        return False
-
-    def _deadlock(self, what: str) -> None:
-        name = self.library.task.name
-        raise GuestKilled(Panicked(f"deadlock: task {name!r} waits for ever in {what}"))
+def name_of(task: Task) -> bytes:
+    """A task's name as Linux tells it: at most 15 bytes and a zero."""
+    return task.name.encode("utf-8", "surrogateescape")[: NAME_SIZE - 1] + b"\0"

@@ -17,14 +17,15 @@ import errno
 import os
 import select
 import stat
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar
 
 from theseus_kit.errors import PlatformError
+from theseus_kit.task import WaitQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from theseus_kit.task import Tasks, WaitQueue
+    from theseus_kit.task import Tasks
 
 _Result = TypeVar("_Result")
 
@@ -34,7 +35,22 @@ READY = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
 """What a regular file always is."""
 
 
-@runtime_checkable
+class Readiness(WaitQueue):
+    """The queue of an open file whose readiness other tasks change."""
+
+    __slots__ = ("changes",)
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.changes = 0
+        """Counts :meth:`grow`: what edge-triggered epoll goes by."""
+
+    def grow(self) -> None:
+        """The file may have become ready for something: wake everybody."""
+        self.changes += 1
+        self.wake_all()
+
+
 class Waitable(Protocol):
     """An open file whose readiness other tasks change.
 
@@ -43,8 +59,8 @@ class Waitable(Protocol):
     """
 
     @property
-    def waiters(self) -> WaitQueue:
-        """Woken, all of it, whenever the file may have become ready for something."""
+    def waiters(self) -> Readiness:
+        """Grows whenever the file may have become ready for something."""
         ...
 
     def readiness(self) -> int:
@@ -52,10 +68,15 @@ class Waitable(Protocol):
         ...
 
 
+def is_waitable(file: Any) -> TypeGuard[Waitable]:
+    """Whether an open file is a :class:`Waitable`: looked at for each read and write."""
+    return hasattr(file, "readiness")
+
+
 def waits_on_host(file: Any) -> int | None:
     """The host descriptor to be polled for a file, None where its readiness is known here."""
     descriptor: int | None = getattr(file, "descriptor", None)
-    if descriptor is None or isinstance(file, Waitable):
+    if descriptor is None or is_waitable(file):
         return None
     try:
         mode = os.fstat(descriptor).st_mode
@@ -66,7 +87,7 @@ def waits_on_host(file: Any) -> int | None:
 
 def readiness_of(file: Any) -> int:
     """The events of poll(2) that hold for an open file now; never waits."""
-    if isinstance(file, Waitable):
+    if is_waitable(file):
         return file.readiness()
     descriptor = waits_on_host(file)
     if descriptor is None:
@@ -90,7 +111,7 @@ def wait_until(tasks: Tasks, file: Any, events: int) -> None:
 
 def wait_for_change(tasks: Tasks, file: Any, events: int) -> None:
     """Wait until a file's readiness may have grown; the host's files: until it has."""
-    if isinstance(file, Waitable):
+    if is_waitable(file):
         tasks.wait(file.waiters)
     else:
         descriptor = waits_on_host(file)
@@ -106,7 +127,7 @@ def waiting_for(
     ``operation`` is the file's own, of this one try. With ``non_blocking`` (O_NONBLOCK) its EAGAIN
     is the answer. Raises what it raises, and PlatformError (EINTR) for a signal.
     """
-    if not isinstance(file, Waitable):
+    if not is_waitable(file):
         # The host's own read would wait as well, but keep the other tasks from running.
         if not non_blocking and tasks.has_others:
             wait_until(tasks, file, events)

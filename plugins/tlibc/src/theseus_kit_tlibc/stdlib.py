@@ -190,7 +190,7 @@ class Stdlib(Header):
 
     @c_function("void _exit(int status)", system_call=231, aliases=("_Exit",))
     def exit_now(self, status: int) -> NoReturn:
-        """exit_group: the whole guest ends, not the task alone. One byte of it is told (exit(3))."""
+        """exit_group: the whole guest ends, not the task alone; one byte is told (exit(3))."""
         raise GuestKilled(Exited(status & 0xFF))
 
     def _corrupted(self, error: HeapError) -> NoReturn:

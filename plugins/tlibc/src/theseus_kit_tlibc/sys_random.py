@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -30,8 +29,9 @@ class SysRandom(Header):
         return Random(self.library.options.seed)
 
     def random_bytes(self, count: int) -> bytes:
+        """The platform's randomness, unless the C library's own seed is set."""
         if self.library.options.seed is None:
-            return os.urandom(count)
+            return self.library.services.random_bytes(count)
         return self._generator.randbytes(count)
 
     @c_function(

@@ -1,31 +1,31 @@
-"""time.h and sys/time.h: the host's clocks."""
+"""time.h and sys/time.h: clocks and sleeping.
+
+All clocks are the platform's (``services.clock``). The machine code that asks the host's own
+clock_gettime is bound where that comes to the same: not on a deterministic platform.
+"""
 
 from __future__ import annotations
 
-import time
+import errno
 from collections.abc import Callable
 from struct import Struct
 from typing import ClassVar
 
-from theseus_kit.errors import InvalidParameterError
+from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.machine.protocol import Ability
 from theseus_kit_tlibc.declare import MINUS_ONE, RESULT, Header, c_function
 from theseus_kit_tlibc.listing import Listing
+from theseus_kit_tlibc.parking import NANOSECONDS, read_timespec
 
-NANOSECONDS = 1_000_000_000
 TIMER_ABSTIME = 1
 
-# linux/time.h. Python's own constants are the host's; the guest is Linux on every host.
-CLOCKS = {
-    0: time.CLOCK_REALTIME,
-    1: time.CLOCK_MONOTONIC,
-    2: time.CLOCK_PROCESS_CPUTIME_ID,
-    3: time.CLOCK_THREAD_CPUTIME_ID,
-    4: time.CLOCK_MONOTONIC,  # _RAW
-    5: time.CLOCK_REALTIME,  # _COARSE
-    6: time.CLOCK_MONOTONIC,  # _COARSE
-    7: time.CLOCK_MONOTONIC,  # BOOTTIME
-}
+# linux/time.h
+CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID = range(4)
+_MONOTONIC = (CLOCK_MONOTONIC, 4, 6, 7)  # and _RAW, _COARSE, BOOTTIME
+_REALTIME = (CLOCK_REALTIME, 5, 8, 11)  # and _COARSE, REALTIME_ALARM, TAI
+# Tasks share one host thread, so a thread's own time cannot be told from the process's.
+_CPU = (CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID)
+_RESOLUTION = 1
 _PAIR = Struct("<qq")
 
 # Where guest code can call the host's functions: a compiler asks for the time thousands of times.
@@ -62,7 +62,10 @@ class Time(Header):
     header: ClassVar[str] = "time.h"
 
     def machine_code(self, listing: Listing) -> Callable[[], bytes] | None:
-        if Ability.HOST_FUNCTIONS not in self.library.machine.abilities:
+        library = self.library
+        if Ability.HOST_FUNCTIONS not in library.machine.abilities:
+            return None
+        if library.services.clock.is_virtual:
             return None
         return lambda: listing.with_addresses(
             _host_clock_gettime(), self.library.provided("__clock_gettime_slow")
@@ -81,7 +84,7 @@ class Time(Header):
         listing=CLOCK_GETTIME,
     )
     def clock_gettime(self, clockid: int, tp: int) -> int:
-        now = time.clock_gettime_ns(self._clock(clockid))
+        now = self._now(clockid)
         self.library.memory.write(tp, _PAIR.pack(*divmod(now, NANOSECONDS)))
         return 0
 
@@ -91,23 +94,24 @@ class Time(Header):
         on_error=MINUS_ONE,
     )
     def clock_getres(self, clockid: int, res: int) -> int:
-        resolution = round(time.clock_getres(self._clock(clockid)) * NANOSECONDS)
+        """A nanosecond, as Linux tells it of all clocks but the coarse ones."""
+        self._now(clockid)
         if res:
-            self.library.memory.write(res, _PAIR.pack(*divmod(resolution, NANOSECONDS)))
+            self.library.memory.write(res, _PAIR.pack(0, _RESOLUTION))
         return 0
 
     @c_function(
         "int gettimeofday(struct timeval *tv, void *tz)", system_call=96, on_error=MINUS_ONE
     )
     def gettimeofday(self, tv: int, tz: int) -> int:
-        seconds, rest = divmod(time.clock_gettime_ns(time.CLOCK_REALTIME), NANOSECONDS)
+        seconds, rest = divmod(self.library.services.clock.realtime_ns(), NANOSECONDS)
         if tv:
             self.library.memory.write(tv, _PAIR.pack(seconds, rest // 1000))
         return 0
 
     @c_function("time_t time(time_t *tloc)", system_call=201, on_error=MINUS_ONE)
     def time(self, tloc: int) -> int:
-        now = int(time.time())
+        now = self.library.services.clock.realtime_ns() // NANOSECONDS
         if tloc:
             self.library.memory.write_u64(tloc, now)
         return now
@@ -117,36 +121,67 @@ class Time(Header):
         "struct timespec *remain)",
         system_call=230,
         on_error=RESULT,
+        blocks=True,
     )
     def clock_nanosleep(self, clockid: int, flags: int, request: int, remain: int) -> int:
-        """Sleep for real. Nothing interrupts it, so ``remain`` is never written."""
-        duration = self._timespec(request)
-        if flags & TIMER_ABSTIME:
-            duration -= time.clock_gettime_ns(self._clock(clockid))
-        if duration > 0:
-            time.sleep(duration / NANOSECONDS)
+        """Other tasks run meanwhile. A signal's handler ends it (EINTR)."""
+        library = self.library
+        clock, tasks = library.services.clock, library.services.tasks
+        duration = read_timespec(library.memory, request)
+        is_absolute = bool(flags & TIMER_ABSTIME)
+        now = self._now(clockid)
+        if clockid == CLOCK_THREAD_CPUTIME_ID:
+            raise InvalidParameterError("a thread's own time does not pass while it sleeps")
+        if is_absolute:
+            duration -= now
+        if duration <= 0:
+            return 0
+        deadline = clock.monotonic_ns() + duration
+        try:
+            tasks.sleep(duration)
+        except PlatformError:
+            if remain and not is_absolute:
+                left = max(deadline - clock.monotonic_ns(), 0)
+                library.memory.write(remain, _PAIR.pack(*divmod(left, NANOSECONDS)))
+            raise
         return 0
 
     @c_function(
         "int nanosleep(const struct timespec *request, struct timespec *remain)",
         system_call=35,
         on_error=MINUS_ONE,
+        blocks=True,
     )
     def nanosleep(self, request: int, remain: int) -> int:
-        return self.clock_nanosleep(1, 0, request, remain)
+        return self.clock_nanosleep(CLOCK_MONOTONIC, 0, request, remain)
 
-    def _clock(self, clockid: int) -> int:
-        clock = CLOCKS.get(clockid)
-        if clock is None:
-            raise InvalidParameterError(f"no clock {clockid}")
-        return clock
+    @c_function("int usleep(useconds_t usec)", on_error=MINUS_ONE, blocks=True)
+    def usleep(self, usec: int) -> int:
+        self.library.services.tasks.sleep(usec * 1000)
+        return 0
 
-    def _timespec(self, address: int) -> int:
-        seconds, nanoseconds = _PAIR.unpack(self.library.memory.read(address, 16))
-        if seconds < 0 or not 0 <= nanoseconds < NANOSECONDS:
-            raise InvalidParameterError(f"timespec {seconds} s, {nanoseconds} ns")
-        duration: int = seconds * NANOSECONDS + nanoseconds
-        return duration
+    @c_function("unsigned int sleep(unsigned int seconds)", blocks=True)
+    def sleep(self, seconds: int) -> int:
+        """The seconds left, where a signal's handler has ended it."""
+        clock = self.library.services.clock
+        deadline = clock.monotonic_ns() + seconds * NANOSECONDS
+        try:
+            self.library.services.tasks.sleep(seconds * NANOSECONDS)
+        except PlatformError as error:
+            if error.errno != errno.EINTR:
+                raise
+            return max(deadline - clock.monotonic_ns(), 0) // NANOSECONDS
+        return 0
+
+    def _now(self, clockid: int) -> int:
+        clock = self.library.services.clock
+        if clockid in _MONOTONIC:
+            return clock.monotonic_ns()
+        if clockid in _REALTIME:
+            return clock.realtime_ns()
+        if clockid in _CPU:
+            return clock.cpu_ns()
+        raise InvalidParameterError(f"no clock {clockid}")
 
 
 def _host_clock_gettime() -> int:

@@ -1,0 +1,207 @@
+"""linux/futex.h: waiting on a word of memory. Source: man 2 futex.
+
+Only the commands that lock nothing: the priority-inheriting ones answer ENOSYS. Private and shared
+futexes are the same here, where there is one process.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from theseus_kit.errors import InvalidParameterError, PlatformError
+from theseus_kit.task import WaitQueue
+from theseus_kit_tlibc.declare import Header, system_call
+from theseus_kit_tlibc.parking import (
+    CLOCK_MONOTONIC,
+    CLOCK_REALTIME,
+    read_timespec,
+    remaining_ns,
+)
+
+if TYPE_CHECKING:
+    from theseus_kit_tlibc.library import Library
+
+FUTEX_WAIT, FUTEX_WAKE, FUTEX_REQUEUE, FUTEX_CMP_REQUEUE, FUTEX_WAKE_OP = 0, 1, 3, 4, 5
+FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET = 9, 10
+FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME = 128, 256
+MATCH_ANY = 0xFFFF_FFFF
+_COMMAND = ~(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME)
+_WORD = 0xFFFF_FFFF
+_SHIFTED_OPERAND = 8
+
+
+class _Waiter:
+    """One task that waits; where it waits may change (FUTEX_REQUEUE)."""
+
+    __slots__ = ("address", "bitset", "queue")
+
+    def __init__(self, address: int, bitset: int) -> None:
+        self.address = address
+        self.bitset = bitset
+        self.queue = WaitQueue("futex", address)
+
+
+class _Operation(NamedTuple):
+    """What FUTEX_WAKE_OP does to the second word, and asks of what it was."""
+
+    operator: int
+    comparison: int
+    operand: int
+    compared: int
+
+    def result(self, old: int) -> int:
+        operand = self.operand
+        results = (operand, old + operand, old | operand, old & ~operand, old ^ operand)
+        if self.operator >= len(results):
+            raise PlatformError(f"futex operator {self.operator}", errno.ENOSYS)
+        return results[self.operator] & _WORD
+
+    def holds(self, old: int) -> bool:
+        signed = old - (1 << 32) if old >> 31 else old
+        holding = (
+            *(signed == self.compared, signed != self.compared, signed < self.compared),
+            *(signed <= self.compared, signed > self.compared, signed >= self.compared),
+        )
+        if self.comparison >= len(holding):
+            raise PlatformError(f"futex comparison {self.comparison}", errno.ENOSYS)
+        return holding[self.comparison]
+
+
+def _decoded(val3: int) -> _Operation:
+    """FUTEX_OP(op, oparg, cmp, cmparg) as linux/futex.h packs it; both operands are signed."""
+
+    def signed(bits: int) -> int:
+        return bits - 0x1000 if bits & 0x800 else bits
+
+    operator = val3 >> 28 & 0xF
+    operand = signed(val3 >> 12 & 0xFFF)
+    if operator & _SHIFTED_OPERAND:
+        operand = 1 << (operand & 31)
+    return _Operation(operator & 7, val3 >> 24 & 0xF, operand, signed(val3 & 0xFFF))
+
+
+class Futex(Header):
+    header: ClassVar[str] = "linux/futex.h"
+
+    def __init__(self, library: Library) -> None:
+        super().__init__(library)
+        self._waiters: dict[int, list[_Waiter]] = {}
+        """The tasks that wait, by address, in the order they came there."""
+
+    @system_call(
+        202,
+        "long futex(uint32_t *uaddr, int futex_op, uint32_t val, const struct timespec *timeout, "
+        "uint32_t *uaddr2, uint32_t val3)",
+        blocks=True,
+    )
+    def futex(
+        self, uaddr: int, futex_op: int, val: int, timeout: int, uaddr2: int, val3: int
+    ) -> int:
+        command = futex_op & _COMMAND
+        if uaddr % 4:
+            raise InvalidParameterError(f"futex at {uaddr:#x}")
+        if command == FUTEX_WAIT:
+            duration = read_timespec(self.library.memory, timeout) if timeout else None
+            return self._wait(uaddr, val, MATCH_ANY, duration)
+        if command == FUTEX_WAIT_BITSET:
+            return self._wait(uaddr, val, val3, self._until(timeout, futex_op))
+        if command == FUTEX_WAKE:
+            return self._wake(uaddr, val, MATCH_ANY)
+        if command == FUTEX_WAKE_BITSET:
+            return self._wake(uaddr, val, val3)
+        if command in (FUTEX_REQUEUE, FUTEX_CMP_REQUEUE):
+            expected = val3 if command == FUTEX_CMP_REQUEUE else None
+            return self._requeue(uaddr, val, timeout & _WORD, uaddr2, expected)
+        if command == FUTEX_WAKE_OP:
+            return self._wake_op(uaddr, val, timeout & _WORD, uaddr2, _decoded(val3))
+        raise PlatformError(f"futex command {command}", errno.ENOSYS)
+
+    def _until(self, timeout: int, futex_op: int) -> int | None:
+        """FUTEX_WAIT's time-out is relative, FUTEX_WAIT_BITSET's is absolute."""
+        if not timeout:
+            return None
+        clockid = CLOCK_REALTIME if futex_op & FUTEX_CLOCK_REALTIME else CLOCK_MONOTONIC
+        deadline = read_timespec(self.library.memory, timeout)
+        return remaining_ns(self.library.services.clock, clockid, deadline)
+
+    def _wait(self, address: int, expected: int, bitset: int, timeout_ns: int | None) -> int:
+        if not bitset:
+            raise InvalidParameterError("futex: no bit to wait for")
+        if self.library.memory.read_u32(address) != expected:
+            raise PlatformError("the word changed before the wait", errno.EAGAIN)
+        waiter = _Waiter(address, bitset)
+        waiters = self._waiters
+        waiters.setdefault(address, []).append(waiter)
+        try:
+            if not self.library.services.tasks.wait(waiter.queue, timeout_ns):
+                raise PlatformError("no task woke this one", errno.ETIMEDOUT)
+        finally:
+            self._remove(waiter)
+        return 0
+
+    def _remove(self, waiter: _Waiter) -> None:
+        there = self._waiters.get(waiter.address)
+        if there is not None and waiter in there:
+            there.remove(waiter)
+            if not there:
+                del self._waiters[waiter.address]
+
+    def _matching(self, address: int, bitset: int) -> Iterator[_Waiter]:
+        """The tasks that wait at an address, first come first."""
+        for waiter in list(self._waiters.get(address, ())):
+            if waiter.bitset & bitset:
+                yield waiter
+
+    def _wake(self, address: int, count: int, bitset: int) -> int:
+        """At least one is woken, if one waits: Linux takes a count of 0 so, and a negative one."""
+        if not bitset:
+            raise InvalidParameterError("futex: no bit to wake")
+        self.library.memory.read_u32(address)
+        woken = 0
+        most = count if count < 1 << 31 else 1
+        for waiter in self._matching(address, bitset):
+            self._remove(waiter)
+            waiter.queue.wake()
+            woken += 1
+            if woken >= most:
+                break
+        return woken
+
+    def _requeue(self, first: int, wake: int, move: int, second: int, expected: int | None) -> int:
+        """Wake some, and have others wait at another address, as if they had begun there."""
+        memory = self.library.memory
+        value = memory.read_u32(first)
+        memory.read_u32(second)
+        if second % 4 or wake >> 31 or move >> 31:
+            raise InvalidParameterError(f"futex: requeue {move} to {second:#x}")
+        if expected is not None and value != expected:
+            raise PlatformError("the word changed before the requeue", errno.EAGAIN)
+        done = 0
+        for waiter in self._matching(first, MATCH_ANY):
+            if done < wake:
+                self._remove(waiter)
+                waiter.queue.wake()
+            elif done < wake + move:
+                self._remove(waiter)
+                waiter.address = waiter.queue.address = second
+                self._waiters.setdefault(second, []).append(waiter)
+            else:
+                break
+            done += 1
+        return done
+
+    def _wake_op(
+        self, first: int, count: int, second_count: int, second: int, operation: _Operation
+    ) -> int:
+        memory = self.library.memory
+        if second % 4:
+            raise InvalidParameterError(f"futex at {second:#x}")
+        old = memory.read_u32(second)
+        holds = operation.holds(old)
+        memory.write_u32(second, operation.result(old))
+        woken = self._wake(first, count, MATCH_ANY)
+        if holds:
+            woken += self._wake(second, second_count, MATCH_ANY)
+        return woken
