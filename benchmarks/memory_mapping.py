@@ -42,7 +42,7 @@ class IdleMemory:
     """Takes every order and does nothing, so that the account alone is measured."""
 
     territory = AddressRange(1 << 40, 1 << 43)
-    direct_protection = None
+    direct_mapping = None
 
     def map(self, address: int, size: int, protection: Protection) -> None: ...
     def protect(self, address: int, size: int, protection: Protection) -> None: ...

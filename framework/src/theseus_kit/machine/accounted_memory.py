@@ -13,7 +13,7 @@ from theseus_kit.machine.page_table import IntervalMap
 from theseus_kit.values.memory import PAGE_SIZE, AddressRange, Protection, page_floor
 
 if TYPE_CHECKING:
-    from theseus_kit.machine.protocol import DirectProtection
+    from theseus_kit.machine.protocol import DirectMapping
 
 UNMAPPED = 8
 """The account's value for addresses that are not mapped; no bit of a Protection."""
@@ -44,7 +44,7 @@ class AccountedMemory:
         return self._view
 
     @property
-    def direct_protection(self) -> DirectProtection | None:
+    def direct_mapping(self) -> DirectMapping | None:
         return None
 
     def check(self, address: int, size: int, protection: Protection) -> None:

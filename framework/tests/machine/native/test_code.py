@@ -8,7 +8,7 @@ import capstone
 import pytest
 
 from theseus_kit.machine.native import layout, own_code, prepared
-from theseus_kit.machine.native.code import entering, leaving, link, processor, protecting, signals
+from theseus_kit.machine.native.code import entering, leaving, link, mapping, processor, signals
 from theseus_kit.machine.native.code.link import Instruction, read_listing
 
 CODE, DATA = 0x7000_0000_0000, 0x7000_0001_0000
@@ -17,7 +17,7 @@ LISTINGS = {
     "leaving": leaving.LISTING,
     "signals": signals.LISTING,
     "processor": processor.LISTING,
-    "protecting": protecting.LISTING,
+    "mapping": mapping.LISTING,
 }
 
 

@@ -24,6 +24,7 @@ from theseus_kit.hookspecs import Group, hookimpl
 from theseus_kit.plugin import Plugin, PluginDescription, Services, option
 from theseus_kit.values.memory import (
     PAGE_SIZE,
+    AnyAddress,
     AtAddress,
     Backing,
     BytesBacking,
@@ -76,10 +77,10 @@ class RegionPlugin(Plugin):
         self._pages = PageAllocator(self._memory.territory, options.guard_gap)
         self._regions = RegionMap()
         self._host_lock: HostLock | None = None
-        self._direct = direct = self._memory.direct_protection
+        self._direct = direct = self._memory.direct_mapping
         self._collect: Callable[[], None] = _nothing_to_collect
         if direct is not None:
-            direct.tell(self._changed_directly)
+            direct.tell(self)
             self._collect = direct.collect
 
     @hookimpl
@@ -103,8 +104,10 @@ class RegionPlugin(Plugin):
             attributes = attributes._replace(file=(device, inode, offset - start))
         mapped = (start, size, attributes)
         self._regions.replace(start, end, [mapped])
-        if self._direct is not None and attributes.max_protection is _ANY_PROTECTION:
-            self._direct.allow(start, end)
+        if self._direct is not None:
+            self._direct.deny(start, end)
+            if _is_plain(request):
+                self._direct.lend(start, end, request.label)
         return region_of(mapped)
 
     def _exact_place(self, start: int, end: int, replace: bool) -> int:
@@ -112,8 +115,6 @@ class RegionPlugin(Plugin):
         if start < territory.start or end > territory.end:
             raise OutOfMemoryError(f"{start:#x}-{end:#x} lies outside {territory!r}")
         if replace:
-            if self._direct is not None:
-                self._direct.deny(start, end)
             self._release_locks(self._regions.pieces(start, end))
         elif not self._pages.is_free(start, end):
             raise AddressInUseError(f"{start:#x}-{end:#x} is taken, wholly or in part")
@@ -179,9 +180,20 @@ class RegionPlugin(Plugin):
             [(base, length, old.protected(protection)) for base, length, old in pieces],
         )
 
-    def _changed_directly(self, start: int, end: int, protection: Protection) -> None:
+    def protected_directly(self, start: int, end: int, protection: Protection) -> None:
         """Guest code has done by itself what :meth:`memory_protect` does, where it may."""
         self._note_protection(start, end, self._regions.pieces(start, end), protection)
+
+    def unmapped_directly(self, start: int, end: int) -> None:
+        """Guest code has done by itself what :meth:`memory_unmap` does."""
+        self._regions.replace(start, end, ())
+        self._pages.release(start, end)
+
+    def mapped_directly(self, start: int, end: int, protection: Protection, label: str) -> None:
+        """Guest code has done by itself what :meth:`memory_map` does."""
+        attributes = PageAttributes(protection, label=label, reserved=not protection)
+        self._pages.claim(start, end)
+        self._regions.replace(start, end, [(start, end - start, attributes)])
 
     def _allow_around(self, start: int, end: int) -> None:
         """Let guest code change by itself what it asks about, and what lies around it."""
@@ -245,6 +257,8 @@ class RegionPlugin(Plugin):
         for base, _, attributes in pieces:
             if not attributes.protection:
                 raise PlatformError(f"{base:#x} may not be touched, so not locked", errno.ENOMEM)
+        if self._direct is not None:
+            self._direct.deny(start, end)
         done: list[Range[PageAttributes]] = []
         host = self._host()
         try:
@@ -294,6 +308,16 @@ class RegionPlugin(Plugin):
 
 def _nothing_to_collect() -> None:
     """On a machine whose guest code changes no protection by itself."""
+
+
+def _is_plain(request: MapRequest) -> bool:
+    """Whether guest code may do with the pages what it likes: they are like any that it maps."""
+    return (
+        isinstance(request.placement, AnyAddress)
+        and isinstance(request.backing, ZeroBacking)
+        and request.max_protection is _ANY_PROTECTION
+        and not (request.guard or request.shared)
+    )
 
 
 def _attributes_of(request: MapRequest, size: int) -> PageAttributes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import ClassVar
 
 from theseus_kit.errors import (
@@ -19,6 +20,7 @@ from theseus_kit.errors import (
     PlatformError,
     UnmappedRegionError,
 )
+from theseus_kit.machine.protocol import DirectWork
 from theseus_kit.values.linkage import DirectWay, SystemCall
 from theseus_kit.values.memory import (
     PAGE_SIZE,
@@ -36,7 +38,6 @@ from theseus_kit.values.memory import (
 )
 from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function
 
-_MPROTECT = 10
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 PROT_GROWSDOWN, PROT_GROWSUP = 0x01000000, 0x02000000
 
@@ -63,22 +64,32 @@ _PROTECTIONS = tuple(
 )
 
 
+_DIRECT = {
+    9: ("memory_map", DirectWork.MAP),
+    10: ("memory_protect", DirectWork.PROTECT),
+    11: ("memory_unmap", DirectWork.UNMAP),
+}
+"""System calls that a machine may serve by itself, unless the hook that they ask is wrapped."""
+
+
 class SysMman(Header):
     header: ClassVar[str] = "sys/mman.h"
 
     def system_calls(self) -> Iterable[SystemCall]:
         for call in super().system_calls():
-            if call.number == _MPROTECT:
-                yield call._replace(direct=DirectWay(call.function.body, self._direct))
+            direct = _DIRECT.get(call.number)
+            if direct is not None:
+                prepare = partial(self._direct, call.number, *direct)
+                yield call._replace(direct=DirectWay(call.function.body, prepare))
             else:
                 yield call
 
-    def _direct(self) -> Callable[[], None] | None:
-        """mprotect without Python, where the machine knows how and no hook's caller looks on."""
-        direct = self.library.memory.direct_protection
-        if direct is None or self.library.services.is_wrapped("memory_protect"):
+    def _direct(self, number: int, hook: str, work: DirectWork) -> Callable[[], None] | None:
+        """A call without Python, where the machine knows how and no wrapper looks on."""
+        direct = self.library.memory.direct_mapping
+        if direct is None or self.library.services.is_wrapped(hook):
             return None
-        return lambda: direct.bind_caller(_MPROTECT)
+        return partial(direct.bind_caller, number, work)
 
     @c_function(
         "void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)",
@@ -144,7 +155,7 @@ class SysMman(Header):
         return 0
 
     @c_function(
-        "int mprotect(void *addr, size_t len, int prot)", system_call=_MPROTECT, on_error=MINUS_ONE
+        "int mprotect(void *addr, size_t len, int prot)", system_call=10, on_error=MINUS_ONE
     )
     def mprotect(self, addr: int, length: int, prot: int) -> int:
         if addr & (PAGE_SIZE - 1) or prot & ~7:

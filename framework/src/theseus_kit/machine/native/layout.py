@@ -42,10 +42,11 @@ All are in host memory that guest code has no business with. Offsets are bytes.
     └──────────────────────────────────────┘
 
     journal, one page for each machine
-    ┌──────────────────────────────┬─────────────────────┬────────────────────────────────────┐
-    │ COUNT, AREA_COUNT, registers │ AREAS: (start, end) │ ENTRIES: (start, end, protection)  │
-    └──────────────────────────────┴─────────────────────┴────────────────────────────────────┘
-    0                              0x40                  0x240                          0xe40
+    ┌──────────────────────────┬───────────────────────────────────────┬────────────────────────┐
+    │ COUNT, AREA_COUNT,       │ AREAS: (start, end) to protect,       │ ENTRIES:               │
+    │ registers for a moment   │        (start, size) to map and unmap │ (start, end, kind)     │
+    └──────────────────────────┴───────────────────────────────────────┴────────────────────────┘
+    0                          0x80                                    0x480                0xf00
 """
 
 from __future__ import annotations
@@ -122,21 +123,34 @@ SLOT_ARGUMENTS: Final = 0x20
 SLOT_METHOD: Final = 0x50
 SLOT_SIZE: Final = 0x80
 
-# The journal of the changes of protection that guest code makes by itself, one for each machine.
+# The journal of what guest code maps and protects by itself, one for each machine.
 JOURNAL_COUNT: Final = 0x00
 """How many entries there are."""
 JOURNAL_AREA_COUNT: Final = 0x08
 JOURNAL_RETURN: Final = 0x10
-JOURNAL_RBX: Final = 0x18
-JOURNAL_FLAGS: Final = 0x20
-JOURNAL_END: Final = 0x28
-JOURNAL_CONTEXT: Final = 0x30
-JOURNAL_AREAS: Final = 0x40
-"""What may be changed: (start, end), 16 bytes each."""
-JOURNAL_ENTRIES: Final = 0x240
-"""(start, end, protection), 24 bytes each, in the order they were made."""
+JOURNAL_FLAGS: Final = 0x18
+JOURNAL_RBX: Final = 0x20
+JOURNAL_RDI: Final = 0x28
+JOURNAL_RDX: Final = 0x30
+JOURNAL_R8: Final = 0x38
+JOURNAL_R9: Final = 0x40
+JOURNAL_R10: Final = 0x48
+JOURNAL_NUMBER: Final = 0x50
+JOURNAL_AREA: Final = 0x58
+JOURNAL_END: Final = 0x60
+JOURNAL_KIND: Final = 0x68
+JOURNAL_RESULT: Final = 0x70
+JOURNAL_CONTEXT: Final = 0x78
+JOURNAL_AREAS: Final = 0x80
+"""What may be protected, (start, end) or zeros, and mapped and unmapped, (start, size) or zeros."""
+JOURNAL_AREA_SIZE: Final = 0x20
 JOURNAL_AREA_LIMIT: Final = 32
-JOURNAL_CAPACITY: Final = 128
+JOURNAL_ENTRIES: Final = 0x480
+"""(start, end, kind), 24 bytes each, in order. A kind is a protection, or one of those below."""
+JOURNAL_CAPACITY: Final = 112
+KIND_UNMAPPED: Final = 8
+KIND_MAPPED: Final = 0x10
+"""And the protection."""
 
 # The kernel's ucontext_t and siginfo_t (arch/x86/include/uapi/asm/sigcontext.h, ucontext.h).
 UCONTEXT_RIP: Final = 0xA8

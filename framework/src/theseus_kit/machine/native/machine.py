@@ -73,7 +73,7 @@ class NativeMachine:
             self._territory.own, self._view, self._context.address, self._process.host_call
         )
         self._memory = NativeMemory(
-            self._territory, self._context, self._code, self._process.protect_directly
+            self._territory, self._context, self._code, self._process.direct_mapping
         )
         self._answers = Answers(self._context, self._memory)
         self._nobody = NativeThread(self._context, AddressRange(0, 0), 0)
@@ -243,7 +243,7 @@ class NativeMachine:
         self._context.ask(layout.ATTENTION_CLOSED)
         self._context.belong_to_nobody()
         self._territory.release()
-        self._memory.direct_protection.close()
+        self._memory.direct_mapping.close()
 
     def __enter__(self) -> NativeMachine:
         return self

@@ -20,7 +20,7 @@ from theseus_kit.machine.accounted_memory import (
 from theseus_kit.machine.host_memory import view_of_memory
 from theseus_kit.machine.native import host_access, system
 from theseus_kit.machine.native.context import Context
-from theseus_kit.machine.native.direct_protection import DirectProtection
+from theseus_kit.machine.native.direct_mapping import DirectMapping
 from theseus_kit.machine.native.own_code import OwnCode
 from theseus_kit.machine.native.territory import GUEST_RANGE, Territory
 from theseus_kit.machine.page_table import IntervalMap
@@ -33,15 +33,17 @@ _REFUSED_FILE = frozenset((errno.EPERM, errno.EACCES, errno.ENODEV))
 class NativeMemory(AccountedMemory):
     """See :class:`theseus_kit.machine.protocol.Memory`."""
 
-    def __init__(self, territory: Territory, context: Context, code: OwnCode, protect: int) -> None:
-        """``protect`` is where :mod:`.code.protecting` begins."""
+    def __init__(
+        self, territory: Territory, context: Context, code: OwnCode, entries: tuple[int, ...]
+    ) -> None:
+        """``entries`` are where :mod:`.code.mapping` protects, unmaps and maps."""
         super().__init__(territory.guest, IntervalMap(UNMAPPED), view_of_memory())
         self._own = territory.own.start
-        self._direct = DirectProtection(self._view, self._table, context, code, self.patch, protect)
+        self._direct = DirectMapping(self._view, self._table, context, code, self.patch, entries)
         self._collect = self._direct.collect
 
     @property
-    def direct_protection(self) -> DirectProtection:
+    def direct_mapping(self) -> DirectMapping:
         return self._direct
 
     def map(self, address: int, size: int, protection: Protection) -> None:

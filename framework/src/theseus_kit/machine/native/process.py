@@ -28,8 +28,8 @@ from theseus_kit.machine.native.code import (
     entering,
     leaving,
     link,
+    mapping,
     processor,
-    protecting,
     signals,
 )
 from theseus_kit.machine.native.dispatch import SystemCallDispatch
@@ -98,7 +98,7 @@ class Process:
         linked = link(
             (
                 *(entering.LISTING, leaving.LISTING, signals.LISTING, processor.LISTING),
-                protecting.LISTING,
+                mapping.LISTING,
                 *entries,
                 "end_of_entries:",
             ),
@@ -114,7 +114,10 @@ class Process:
         labels = linked.labels
         self.code = AddressRange.of_size(base, _CODE_SIZE + _STUBS_SIZE)
         self.host_call = labels["host_call"]
-        self.protect_directly = labels["protect_directly"]
+        self.direct_mapping = tuple(
+            labels[f"{work}_directly"] for work in ("protect", "unmap", "map")
+        )
+        """Where :mod:`.code.mapping` protects, unmaps and maps."""
         self._labels = labels
         self._set("first_entry", labels["entry_0"])
         self._set("entries_size", labels["end_of_entries"] - labels["entry_0"])

@@ -5,7 +5,7 @@ It is kept as listings, bytes beside their assembly, one module for each directi
 - :mod:`.entering`: from Python to guest code and back, and how guest code is killed;
 - :mod:`.leaving`: from guest code to a Python function and back;
 - :mod:`.signals`: from guest code to Python because of a fault, a ``syscall`` or a timer;
-- :mod:`.protecting`: what guest code does without Python;
+- :mod:`.mapping`: what guest code does with its memory without Python;
 - :mod:`.processor`: what only an instruction can tell.
 
 A line of a listing is ``bytes | assembly  ; comment``. ``@`` among the bytes stands for the 32-bit

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from theseus_kit.errors import GuestInterrupted, MemoryFaultError
 from theseus_kit.machine.native import NativeMachine, layout
-from theseus_kit.machine.native.direct_protection import system_call_start, trampoline
+from theseus_kit.machine.native.argument_loads import find_load
+from theseus_kit.machine.native.direct_mapping import trampoline
+from theseus_kit.machine.protocol import DirectWork
+from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import PAGE_SIZE, AddressRange, Protection
 
 NONE, READ, READ_WRITE = Protection.NONE, Protection.READ, Protection.READ_WRITE
@@ -48,7 +51,7 @@ class Protecting:
     def __init__(self, machine: NativeMachine) -> None:
         self.machine = machine
         self.memory = machine.memory
-        self.direct = machine.memory.direct_protection
+        self.direct = machine.memory.direct_mapping
         start = self.memory.territory.start + (1 << 30)
         self.area = AddressRange.of_size(start, PAGES * PAGE_SIZE)
         self.code = start - PAGE_SIZE
@@ -57,7 +60,7 @@ class Protecting:
         self.memory.map(self.area.start, self.area.size, NONE)
         self.put(PROTECT)
         machine.set_handlers(lambda context: None, self.serve)
-        self.direct.tell(lambda *change: self.changes.append(change))
+        self.direct.tell(self)
         self.direct.allow(self.area.start, self.area.end)
 
     def put(self, code: bytes) -> None:
@@ -67,9 +70,18 @@ class Protecting:
 
     def serve(self, number: int, address: int, size: int, protection: int, *rest: int) -> int:
         assert number == 10
-        self.direct.bind_caller(10)
+        self.direct.bind_caller(10, DirectWork.PROTECT)
         self.calls.append((address, size, protection))
         return 0
+
+    def protected_directly(self, start: int, end: int, protection: Protection) -> None:
+        self.changes.append((start, end, protection))
+
+    def unmapped_directly(self, start: int, end: int) -> None:
+        raise AssertionError("nothing was lent")
+
+    def mapped_directly(self, start: int, end: int, protection: Protection, label: str) -> None:
+        raise AssertionError("nothing was lent")
 
     def protect(self, page: int, pages: int, protection: int) -> int:
         address = self.area.start + page * PAGE_SIZE
@@ -262,25 +274,37 @@ def _allows(check: Callable[[int, int, Protection], None], page: int, access: Pr
     return True
 
 
+LOADED = Registers(rax=10, rdx=3, rsi=0x40000, r8=(1 << 64) - 1, r10=0x4022)
+
+
 @pytest.mark.parametrize(
-    ("code", "start"),
+    ("code", "start", "size"),
     [
-        ("90 b80a000000", 1),
-        ("c3 b80a000000 ba03000000 4c89f7 4c89e6", 1),  # mov edx, 3; mov rdi, r14; mov rsi, r12
-        ("c3 b80a000000 be00000400 ba03000000 4c89e7", 1),
-        ("c3 b80a000000 41ba02000000 4531c9 49c7c0ffffffff", 1),  # mov r10d; xor r9d; mov r8, -1
-        ("b80a000000", None),  # what comes before is not known
-        ("41 b80a000000", None),  # mov r8d, 10
-        ("66 b80a000000", None),
-        ("c3 b80a000000 01d0", None),  # add eax, edx
-        ("c3 b80a000000 8b7c2408", None),  # mov edi, [rsp + 8]
-        ("c3 b80b000000 31d2", None),
-        ("c3 b80a000000 ba0300", None),
-        ("c3 b80a000000 e800000000", None),
+        ("90 b80a000000", 1, 5),
+        ("c3 b80a000000 ba03000000 4c89f7 4c89e6", 6, 5),  # mov edx, 3; mov rdi, r14; mov rsi, r12
+        ("c3 b80a000000 be00000400 31d2 4c89e7", 6, 5),
+        ("c3 41ba22400000 31ff 4531c9", 1, 6),  # mov r10d, 0x4022
+        ("c3 41ba22400000 49c7c0ffffffff 4531c9", 7, 7),  # mov r8, -1
+        ("7441 b80a000000", 2, 5),  # je; mov eax, 10: r8 does not hold 10
+        ("b80a000000", None, 0),  # what comes before is not known
+        ("90 b80b000000", None, 0),  # not what the register holds
+        ("4148 b80a000000", None, 0),  # perhaps the start of a longer load
+        ("c3 b80a000000 01d0", None, 0),  # add eax, edx
+        ("c3 b80a000000 8b7c2408", None, 0),  # mov edi, [rsp + 8]
+        ("c3 b80a000000 e800000000", None, 0),
+        ("c3 31c0 4889fe", None, 0),  # no room for a jump
     ],
 )
-def test_where_a_number_is_loaded(code: str, start: int | None) -> None:
-    assert system_call_start(bytes.fromhex(code), 10) == start
+def test_the_load_of_an_argument_is_found(code: str, start: int | None, size: int) -> None:
+    found = find_load(bytes.fromhex(code), LOADED)
+    assert found == (None if start is None else (start, size))
+
+
+def test_a_load_of_another_register_is_not_mistaken_for_its_end() -> None:
+    code = bytes.fromhex("c3 41b80a000000 4889fe")  # mov r8d, 10
+
+    assert find_load(code, Registers(rax=10, r8=10)) == (1, 6)
+    assert find_load(code[1:], Registers(rax=10, r8=10)) is None
 
 
 def test_a_trampoline_is_what_its_description_says() -> None:
@@ -299,3 +323,138 @@ def test_a_trampoline_is_what_its_description_says() -> None:
         "jmp 0x8000",
     ]
     assert code[-8:] == (0x7F00CAFE0000).to_bytes(8, "little")
+
+
+# nop; mov eax, 11; syscall; ret
+UNMAP = bytes.fromhex("90 b80b000000 0f05 c3")
+# mov r10, rcx; xor r9d, r9d; mov eax, 9; syscall; ret
+MAP = bytes.fromhex("4989ca 4531c9 b809000000 0f05 c3")
+PRIVATE_ANONYMOUS = 0x22
+
+
+class Lending(Protecting):
+    """A machine whose guest code may also unmap its area and map it again."""
+
+    def __init__(self, machine: NativeMachine) -> None:
+        super().__init__(machine)
+        self.events: list[tuple[object, ...]] = []
+        self.put(b"".join(code.ljust(64, b"\x90") for code in (PROTECT, UNMAP, MAP)))
+        self.direct.lend(self.area.start, self.area.end, "lent")
+        self.bind()
+        self.call(64, self.area.end, PAGE_SIZE)
+        self.call(128, 0, PAGE_SIZE, 0, PRIVATE_ANONYMOUS)
+        assert [call[0] for call in self.calls] == [11, 9]
+        self.calls.clear()
+
+    def serve(self, number: int, *arguments: int) -> int:
+        if number == 10:
+            return super().serve(number, *arguments)
+        self.direct.bind_caller(number, DirectWork.MAP if number == 9 else DirectWork.UNMAP)
+        self.calls.append((number, arguments[0], arguments[1]))
+        return 77
+
+    def call(self, offset: int, *arguments: int) -> int:
+        return self.machine.call(self.code + offset, arguments)
+
+    def unmap(self) -> int:
+        return self.call(64, self.area.start, self.area.size)
+
+    def map(self, size: int, protection: int = 3, flags: int = PRIVATE_ANONYMOUS) -> int:
+        return self.call(128, 0, size, protection, flags)
+
+    def protected_directly(self, start: int, end: int, protection: Protection) -> None:
+        self.events.append(("protected", start, end, protection))
+
+    def unmapped_directly(self, start: int, end: int) -> None:
+        self.events.append(("unmapped", start, end))
+
+    def mapped_directly(self, start: int, end: int, protection: Protection, label: str) -> None:
+        self.events.append(("mapped", start, end, protection, label))
+
+
+@pytest.fixture
+def lending(native: NativeMachine) -> Lending:
+    return Lending(native)
+
+
+def test_what_was_lent_is_unmapped_without_python(lending: Lending) -> None:
+    assert lending.unmap() == 0
+    assert lending.calls == []
+    lending.direct.collect()
+    assert not lending.memory.is_mapped(lending.area.start)
+    assert lending.events == [("unmapped", *lending.area)]
+    assert set(host_protections(lending.area)) == {"---"}
+
+
+@pytest.mark.parametrize("flags", [0x22, 0x4022])
+def test_what_was_unmapped_is_mapped_again_as_zeros(lending: Lending, flags: int) -> None:
+    lending.protect(0, PAGES, READ_WRITE)
+    lending.memory.write(lending.area.start, b"old")
+    lending.events.clear()
+    lending.unmap()
+
+    assert lending.map(lending.area.size - 1, 3, flags) == lending.area.start
+    assert lending.calls == []
+    assert lending.memory.read(lending.area.start, 3) == bytes(3)
+    assert lending.events == [("mapped", *lending.area, READ_WRITE, "lent")]
+
+
+def test_what_a_later_change_undoes_is_not_told(lending: Lending) -> None:
+    for _ in range(3 * layout.JOURNAL_CAPACITY):
+        lending.protect(0, 2, READ_WRITE)
+        assert lending.unmap() == 0
+        assert lending.map(lending.area.size, 0) == lending.area.start
+    lending.protect(3, 1, READ)
+    lending.direct.collect()
+
+    start = lending.area.start + 3 * PAGE_SIZE
+    assert lending.calls == []
+    assert lending.events == [
+        ("mapped", *lending.area, NONE, "lent"),
+        ("protected", start, start + PAGE_SIZE, READ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "size", "protection", "flags"),
+    [
+        (PAGE_SIZE, PAGES * PAGE_SIZE, 3, 0x22),  # a hint
+        (0, (PAGES - 1) * PAGE_SIZE, 3, 0x22),  # another size
+        (0, 0, 3, 0x22),
+        (0, PAGES * PAGE_SIZE, 2, 0x22),  # writable but not readable
+        (0, PAGES * PAGE_SIZE, 3, 0x21),  # shared
+        (0, PAGES * PAGE_SIZE, 3, 0x32),  # at an address
+        (0, PAGES * PAGE_SIZE, 3, 0x02),  # a file's
+    ],
+)
+def test_python_maps(
+    lending: Lending, address: int, size: int, protection: int, flags: int
+) -> None:
+    lending.unmap()
+
+    assert lending.call(128, address, size, protection, flags) == 77
+    assert lending.calls == [(9, address, size)]
+
+
+def test_a_mapped_area_is_not_mapped_again(lending: Lending) -> None:
+    assert lending.map(lending.area.size) == 77
+
+
+@pytest.mark.parametrize(("first", "pages"), [(1, PAGES - 1), (0, PAGES - 1), (0, PAGES + 1)])
+def test_python_unmaps_what_is_not_the_whole(lending: Lending, first: int, pages: int) -> None:
+    address = lending.area.start + first * PAGE_SIZE
+    assert lending.call(64, address, pages * PAGE_SIZE) == 77
+
+
+def test_what_was_unmapped_cannot_be_protected_nor_unmapped_again(lending: Lending) -> None:
+    lending.unmap()
+    lending.protect(0, 1, READ)
+    assert lending.calls == [(lending.area.start, PAGE_SIZE, READ)]
+    assert lending.unmap() == 77
+
+
+def test_a_denied_area_is_not_mapped_again(lending: Lending) -> None:
+    lending.unmap()
+    lending.direct.deny(lending.area.start + PAGE_SIZE, lending.area.start + 2 * PAGE_SIZE)
+
+    assert lending.map(lending.area.size) == 77
