@@ -17,7 +17,7 @@ from theseus_kit.errors import GuestKilled
 from theseus_kit.machine import machine_names
 from theseus_kit.values.exceptions import KilledByException
 
-SOURCE = Path(__file__).with_name("signal_program.c")
+SOURCE = Path(__file__).with_name("program.c")
 PROGRAMS = re.search(r"programs\[\].*?\{(.*?)\}", SOURCE.read_text(), re.DOTALL)[1]
 NAMES = [name.strip() for name in PROGRAMS.split(",") if name.strip()]
 ROOM = 1000
