@@ -56,7 +56,6 @@ class EmulatedMachine:
         self._cpu = cpu = Cpu(library)
         self._release = weakref.finalize(self, _release, cpu, self._territory)
         self.is_closed = False
-        self.is_closed = False
         self._release.atexit = False  # the process's end gives everything back by itself
         own = self._own = self._territory.own.start
         self._view = view = view_of_memory()
@@ -305,7 +304,6 @@ class EmulatedMachine:
             raise MachineError("cannot close the machine while guest code waits for Python")
         self._loop.pulse.end()
         self._loop.give_up()
-        self.is_closed = True
         self.is_closed = True
         self._release()
         self._translation.close()
