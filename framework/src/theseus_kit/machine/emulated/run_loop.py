@@ -33,10 +33,11 @@ from theseus_kit.machine.emulated.arguments import Arguments
 from theseus_kit.machine.emulated.cpu import Cpu
 from theseus_kit.machine.emulated.exceptions import Exceptions
 from theseus_kit.machine.emulated.exits import Exits
+from theseus_kit.machine.emulated.invalidation import Invalidation
 from theseus_kit.machine.emulated.memory import EmulatedMemory
 from theseus_kit.machine.emulated.pulse import Pulse
 from theseus_kit.machine.emulated.requests import Requests
-from theseus_kit.machine.emulated.stepping import Stepping
+from theseus_kit.machine.emulated.stepping import Stepping, is_early_fetch
 from theseus_kit.machine.emulated.thread import (
     EXCEPTION,
     EXPORT,
@@ -50,12 +51,10 @@ from theseus_kit.machine.emulated.thread import (
 from theseus_kit.machine.emulated.translation import Translation
 from theseus_kit.machine.protocol import ExceptionCallback
 from theseus_kit.values.exceptions import (
-    VECTOR_PAGE_FAULT,
-    Access,
     ExceptionContext,
     KilledByException,
 )
-from theseus_kit.values.memory import AddressRange, page_floor
+from theseus_kit.values.memory import AddressRange
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 _RED_ZONE = 128
@@ -96,6 +95,7 @@ class RunLoop:
         self._exceptions = exceptions
         self._stepping = Stepping(cpu, exceptions)
         self._translation = translation
+        self._invalidation = Invalidation(cpu, mailbox, translation, addresses["flush"])
         self._arguments = Arguments(cpu, mailbox, memory)
         self._runs = 0
         self._runs_at_last_beat = -1
@@ -150,18 +150,7 @@ class RunLoop:
             self._translation.pending += pages
             self._cpu.stop()
         else:
-            self._put_into_mailbox(pages)
-
-    def _put_into_mailbox(self, pages: list[int]) -> None:
-        mailbox = self._mailbox
-        count = mailbox[stubs.FLUSH_COUNT] if mailbox[stubs.ATTENTION] else 0
-        if count + len(pages) > stubs.FLUSH_LIMIT:
-            self._translation.flush()
-            return
-        for position, page in enumerate(pages, stubs.FLUSH_PAGES + count):
-            mailbox[position] = page
-        mailbox[stubs.FLUSH_COUNT] = count + len(pages)
-        mailbox[stubs.ATTENTION] = stubs.ATTENTION_FLUSH
+            self._invalidation.put_into_mailbox(pages)
 
     def call(
         self,
@@ -211,7 +200,7 @@ class RunLoop:
             _leave_room_for_callbacks(4)
             while True:
                 if pending:
-                    self._invalidate_pending()
+                    self._invalidation.run_stub()
                 thread.place = GUEST
                 self._runs += 1
                 error = start(handle, pc, 0, 0, 0)
@@ -288,7 +277,7 @@ class RunLoop:
                 return self._look_up(thread)
             else:
                 context = self._exceptions.halted()
-        elif _is_early_fetch(context):
+        elif is_early_fetch(context):
             context = self._stepping.step_to_fault(context)
             if context is None:
                 self._raise_failure()
@@ -380,39 +369,12 @@ class RunLoop:
         if thread is self.thread:
             self._mailbox[stubs.TOP] = top
 
-    def _invalidate_pending(self) -> None:
-        """Run the stub that invalidates pages, between two instructions of the guest."""
-        mailbox, pending = self._mailbox, self._translation.pending
-        if len(pending) > stubs.FLUSH_LIMIT:
-            self._translation.flush()
-            return
-        for position, page in enumerate(pending, stubs.FLUSH_PAGES):
-            mailbox[position] = page
-        mailbox[stubs.FLUSH_COUNT] = len(pending)
-        pending.clear()
-        cpu = self._cpu
-        cpu.library.emu_start(cpu.handle, self._stubs["flush"], 0, 0, 0)
-        if mailbox[stubs.REASON] != stubs.REASON_FLUSHED:  # stopped from outside, midway
-            self._translation.flush()
-        mailbox[stubs.REASON] = 0
-
     def _raise_failure(self) -> None:
         """Raise what Python code raised in a callback."""
         failure = self._exits.failure
         if failure is not None:
             self._exits.failure = None
             raise failure
-
-
-def _is_early_fetch(context: ExceptionContext) -> bool:
-    """A fetch faults on a later page than the one rip is on: rip may be instructions too early."""
-    fault = context.page_fault
-    return (
-        context.vector == VECTOR_PAGE_FAULT
-        and fault is not None
-        and fault.access is Access.EXECUTE
-        and page_floor(fault.accessed_address) != page_floor(context.registers.rip)
-    )
 
 
 def _leave_room_for_callbacks(levels: int) -> None:

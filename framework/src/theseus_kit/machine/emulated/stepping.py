@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from theseus_kit.machine.emulated.cpu import Cpu
 from theseus_kit.machine.emulated.exceptions import VECTOR_DEBUG, Exceptions
-from theseus_kit.values.exceptions import ExceptionContext, Registers
+from theseus_kit.values.exceptions import VECTOR_PAGE_FAULT, Access, ExceptionContext, Registers
 from theseus_kit.values.memory import page_floor
 
 TRAP_FLAG = 1 << 8
@@ -51,3 +51,14 @@ class Stepping:
                 return found
             if not stepped or page_floor(registers.rip) != page:
                 return None
+
+
+def is_early_fetch(context: ExceptionContext) -> bool:
+    """A fetch faults on a later page than the one rip is on: rip may be instructions too early."""
+    fault = context.page_fault
+    return (
+        context.vector == VECTOR_PAGE_FAULT
+        and fault is not None
+        and fault.access is Access.EXECUTE
+        and page_floor(fault.accessed_address) != page_floor(context.registers.rip)
+    )

@@ -14,9 +14,10 @@ from typing import Any
 
 from theseus_kit.errors import MachineError
 from theseus_kit.machine.native import layout
-from theseus_kit.machine.native.context import CALLS, GUEST, THREAD, Context
+from theseus_kit.machine.native.context import CALLS, GUEST, THREAD, THREAD_POINTER, Context
 from theseus_kit.machine.native.memory import NativeMemory
 from theseus_kit.machine.native.process import ORDER_TEXT, Process
+from theseus_kit.machine.native.thread import FRAME, FS_BASE, HOST_STACK, NativeThread
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import Protection
 
@@ -25,6 +26,7 @@ _REGISTER_ARGUMENTS = 6
 _RED_ZONE = 128
 """Bytes below rsp that a function may use without saying so (System V ABI, 3.2.2)."""
 _RSP = 8 * Registers.NAMES.index("rsp")
+_KIND = layout.FRAME_KIND // 8
 _DOUBLE = Struct("<d")
 _WORD = Struct("<Q")
 
@@ -39,7 +41,7 @@ class Calls:
         self._context = context
         self._words = context.words
         self._memory = memory
-        self._view = memory.view
+        self._memory_words = memory.view.cast("Q")
         self._nobody = nobody
         """The record that is selected where no thread of the user's is."""
         self._owner = 0
@@ -65,14 +67,23 @@ class Calls:
     @property
     def may_call(self) -> bool:
         """Whether Python is at rest, on the host thread that uses the machine."""
-        if not self._words[CALLS]:
+        words = self._words
+        if not words[CALLS]:
             return True
         if self._owner != get_ident():
             return False
-        if not self.in_progress:
+        memory, record = self._memory_words, words[GUEST] >> 3
+        if not memory[record + HOST_STACK]:
             return True
-        kind = self.kind
-        return kind is not None and kind >= layout.FIRST_KIND_AT_REST
+        frame = memory[record + FRAME] >> 3
+        return frame != record and memory[frame + _KIND] >= layout.FIRST_KIND_AT_REST
+
+    def select(self, thread: NativeThread) -> None:
+        """Make a thread the one that calls run on. Raises MachineError where that may not be."""
+        if self.is_closed or not self.may_call:
+            self.require_rest("select a thread")
+        self._words[GUEST] = thread.address
+        self._words[THREAD_POINTER] = thread.words[FS_BASE]
 
     def require_open(self) -> None:
         if self.is_closed:
@@ -156,5 +167,4 @@ class Calls:
         return self._word(self.frame + _RSP) - _RED_ZONE
 
     def _word(self, address: int) -> int:
-        value: int = _WORD.unpack_from(self._view, address)[0]
-        return value
+        return self._memory_words[address >> 3]

@@ -36,7 +36,7 @@ _SIZE = PAGE_SIZE + EXPORT_LIMIT * _EXPORT.size
 THREAD: Final = layout.CONTEXT_THREAD // 8
 GUEST: Final = layout.CONTEXT_GUEST // 8
 CALLS: Final = layout.CONTEXT_CALLS // 8
-_THREAD_POINTER: Final = layout.CONTEXT_THREAD_POINTER // 8
+THREAD_POINTER: Final = layout.CONTEXT_THREAD_POINTER // 8
 _REENTRANT: Final = layout.CONTEXT_REENTRANT // 8
 
 _NOBODY = 0x800
@@ -127,7 +127,7 @@ class Context:
 
     def refresh_thread_pointer(self) -> None:
         """Put the selected thread's pointer where guest code looks for it."""
-        self.words[_THREAD_POINTER] = self.record(self.words[GUEST])[FS_BASE]
+        self.words[THREAD_POINTER] = self.record(self.words[GUEST])[FS_BASE]
 
     @property
     def frame(self) -> int:

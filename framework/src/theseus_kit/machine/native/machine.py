@@ -165,10 +165,9 @@ class NativeMachine:
         return NativeThread(self._context, stack, fs_base)
 
     def select_thread(self, thread: Thread) -> None:
-        self._calls.require_rest("select a thread")
         if not isinstance(thread, NativeThread) or not thread.is_of(self._context):
             raise MachineError(f"{thread!r} is a thread of another machine")
-        self._context.select(thread.address)
+        self._calls.select(thread)
 
     def call(
         self,
