@@ -28,6 +28,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _COMMANDS = {
     "assemble": ("theseus_kit.cli.assemble", "assemble_command"),
     "check": ("theseus_kit.cli.check", "check_command"),
+    "inject": ("theseus_kit.cli.inject", "inject_command"),
     "matrix": ("theseus_kit.cli.matrix", "matrix_command"),
     "needs": ("theseus_kit.cli.needs", "needs_command"),
     "plugins": ("theseus_kit.cli.plugins", "plugins_command"),
@@ -40,6 +41,7 @@ _COMMANDS = {
 # not take python's -m for an option of its own.
 _SETTINGS = {
     "assemble": {"allow_interspersed_args": False},
+    "inject": {"allow_interspersed_args": False},
     "python": {"allow_interspersed_args": False, "ignore_unknown_options": True},
 }
 
