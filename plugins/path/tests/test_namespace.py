@@ -263,8 +263,42 @@ def test_a_mount_point_or_a_way_to_one_cannot_be_moved_or_removed(files, data, t
         files.rename(path, "/data/elsewhere")
     with refused(errno.EBUSY):
         files.rename("/data/x", path)
-    with refused(errno.EBUSY):
+    with refused(errno.EBUSY if path == "/data/one" else errno.EISDIR):
         files.remove(path)
+    with refused(errno.ENOTEMPTY if path.endswith("..") else errno.EBUSY):
+        files.remove(path, directory=True)
+
+
+@pytest.mark.parametrize(("path", "number"), [("/data/.", "EINVAL"), ("/data/x/..", "ENOTEMPTY")])
+def test_a_directory_cannot_be_removed_by_dots(files, data, path, number):
+    (data / "x").mkdir()
+    with refused(getattr(errno, number)):
+        files.remove(path, directory=True)
+
+
+def test_a_path_climbs_from_an_open_directory_that_was_moved_meanwhile(files, data):
+    (data / "a" / "b").mkdir(parents=True)
+    (data / "c").mkdir()
+    (data / "c" / "beside").write_bytes(b"right")
+    directory = files.open("/data/a/b", READ)
+    (data / "a" / "b").rename(data / "c" / "moved")
+    (data / "a" / "b").mkdir()
+    (data / "a" / "beside").write_bytes(b"wrong")
+
+    assert files.resolve(files.at(directory, ".")) == "/data/c/moved"
+    assert files.resolve(files.at(directory, "../beside")) == "/data/c/beside"
+    (data / "c" / "moved").rmdir()
+    with refused(errno.ENOENT):
+        files.resolve(files.at(directory, ".."))
+
+
+def test_a_directory_that_was_moved_out_of_its_mount_leads_nowhere(files, data, tmp_path):
+    (data / "a").mkdir()
+    directory = files.open("/data/a", READ)
+    (data / "a").rename(tmp_path / "outside")
+
+    with refused(errno.ENOENT):
+        files.resolve(files.at(directory, ".."))
 
 
 def test_names_that_are_not_utf8_are_listed_and_opened(files, data):

@@ -42,7 +42,8 @@ class PathAt(NamedTuple):
     """A path that starts at an open directory where it is relative, as ``openat(2)`` has it.
 
     ``directory`` is what ``path_open`` returned. The path stays right when the directory is
-    renamed. An empty path names nothing (ENOENT): ask the open file itself.
+    renamed. An empty path names nothing (ENOENT): ask the open file itself. The one exception is
+    ``path_read_link`` from a link that is held (PATH with NO_FOLLOW): its own text.
     """
 
     directory: OpenFile

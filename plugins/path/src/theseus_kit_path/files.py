@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from theseus_kit.values.paths import DirectoryEntry, FileStatus, OpenMode, StatusChange
+from theseus_kit.values.paths import DirectoryEntry, FileKind, FileStatus, OpenMode, StatusChange
 from theseus_kit_path.host_errors import as_platform_error, host_errors, path_error
 from theseus_kit_path.host_status import change_times, status_of
 
@@ -182,11 +182,13 @@ class HeldFile(UnreadableFile):
         text: str,
         *,
         status: Callable[[], FileStatus],
+        read_link: Callable[[], str],
         release: Callable[[], None],
         on_close: OnClose,
     ) -> None:
         super().__init__(text)
         self._status: Callable[[], FileStatus] | None = status
+        self._read_link = read_link
         self._release = release
         self._on_close = on_close
 
@@ -207,6 +209,13 @@ class HeldFile(UnreadableFile):
             self._refuse(errno.EBADF)
         with host_errors(self._text):
             return self._status()
+
+    def read_link(self) -> str:
+        """The text of the link that is held; ENOENT if it is none (readlink(2), an empty path)."""
+        if self.status().kind is not FileKind.SYMBOLIC_LINK:
+            self._refuse(errno.ENOENT)
+        with host_errors(self._text):
+            return self._read_link()
 
     def change(self, change: StatusChange) -> None:
         self._refuse(errno.EBADF)

@@ -94,6 +94,29 @@ class HostDirectory:
     def enter(self, name: str) -> HostDirectory:
         return HostDirectory(os.open(name, _WALK, dir_fd=self.descriptor))
 
+    def names_below(self, root: TreeDirectory) -> tuple[str, ...] | None:
+        """By climbing the host's ``..``, which is only read here: nothing is done on the way, and
+        what the names lead to is walked as any other path."""
+        top = _identity(os.fstat(_same_tree(root).descriptor))
+        names: list[str] = []
+        descriptor = os.open(".", _WALK, dir_fd=self.descriptor)
+        try:
+            here = _identity(os.fstat(descriptor))
+            while here != top:
+                above = os.open("..", _LIST, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = above
+                name = _name_of(descriptor, here)
+                if name is None:  # removed, or the host's root
+                    return None
+                names.append(name)
+                here = _identity(os.fstat(descriptor))
+        except OSError:  # a directory on the way that may not be listed
+            return None
+        finally:
+            os.close(descriptor)
+        return tuple(reversed(names))
+
     def read_link(self, name: str) -> str:
         return os.readlink(name, dir_fd=self.descriptor)
 
@@ -115,6 +138,7 @@ class HostDirectory:
         return HeldFile(
             name,
             status=lambda: status_of(os.fstat(descriptor)),
+            read_link=lambda: os.readlink("", dir_fd=descriptor),
             release=lambda: os.close(descriptor),
             on_close=on_close,
         )
@@ -162,6 +186,22 @@ class HostDirectory:
     def rename(self, name: str, target: TreeDirectory, target_name: str) -> None:
         other = _same_tree(target).descriptor
         os.rename(name, target_name, src_dir_fd=self.descriptor, dst_dir_fd=other)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _name_of(directory: int, identity: tuple[int, int]) -> str | None:
+    """The name of a directory in another. The entry of a mount point has the number of what the
+    mount hides, so those of another number are looked at too, last."""
+    with os.scandir(directory) as scan:
+        entries = [entry for entry in scan if entry.is_dir(follow_symlinks=False)]
+    for entry in sorted(entries, key=lambda entry: entry.inode() != identity[1]):
+        status = os.stat(entry.name, dir_fd=directory, follow_symlinks=False)
+        if _identity(status) == identity:
+            return entry.name
+    return None
 
 
 def _same_tree(target: TreeDirectory) -> HostDirectory:

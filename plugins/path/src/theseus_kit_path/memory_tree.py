@@ -81,6 +81,19 @@ class MemoryDirectory:
     def close(self) -> None:
         """Nothing is lent by the host."""
 
+    def names_below(self, root: TreeDirectory) -> tuple[str, ...] | None:
+        with self._store.lock:
+            top = self._same_tree(root)._inode
+            names: list[str] = []
+            inode = self._inode
+            while inode is not top:
+                above = inode.parent
+                if above is None:
+                    return None
+                names += [name for name, child in above.children.items() if child is inode]
+                inode = above
+            return tuple(reversed(names))
+
     def look(self, name: str) -> FileStatus:
         with self._store.lock:
             return self._existing(name).status()
@@ -119,7 +132,13 @@ class MemoryDirectory:
     def hold(self, name: str, on_close: OnClose) -> OpenFile:
         with self._store.lock:
             inode = self._existing(name)
-        return HeldFile(name, status=inode.status, release=lambda: None, on_close=on_close)
+        return HeldFile(
+            name,
+            status=inode.status,
+            read_link=lambda: inode.text,
+            release=lambda: None,
+            on_close=on_close,
+        )
 
     def change_entry(self, name: str, change: StatusChange) -> None:
         with self._store.lock:

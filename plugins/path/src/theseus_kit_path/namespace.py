@@ -23,9 +23,11 @@ from theseus_kit.values.paths import (
     Mount,
     OpenFile,
     OpenMode,
+    PathAt,
     StatusChange,
 )
 from theseus_kit_path.directories import Directory
+from theseus_kit_path.files import HeldFile
 from theseus_kit_path.host_errors import path_error
 from theseus_kit_path.mounts import DirectoryMount, MountTable, Place, open_source
 from theseus_kit_path.trees import OpenRequest
@@ -72,6 +74,8 @@ class Namespace:
     def resolve(self, path: Location, follow: bool) -> str:
         """The absolute path without ``.``, ``..`` and links of what ``path`` names."""
         with self._walk(path) as walk:
+            if isinstance(path, PathAt):
+                walk.start_from_now()
             name, _ = self._find(walk, follow)
             names = walk.place.names if name is None else (*walk.place.names, walk.last)
             return "/" + "/".join(names)
@@ -103,6 +107,8 @@ class Namespace:
             if OpenMode.PATH in mode:
                 mode &= OpenMode.PATH | OpenMode.DIRECTORY | OpenMode.NO_FOLLOW
             while (name := walk.to_last()) is not None:
+                if walk.needs_directory and OpenMode.CREATE in mode:
+                    raise path_error(errno.EISDIR, walk.text)
                 found = self._look(walk, name)
                 if found is None:
                     return self._create(walk, name, mode, permissions)
@@ -130,6 +136,10 @@ class Namespace:
             walk.place.directory.create_link(name, checked(text))
 
     def read_link(self, path: Location) -> str:
+        if isinstance(path, PathAt) and not str(path):
+            if not isinstance(path.directory, HeldFile):
+                raise path_error(errno.ENOENT, "")
+            return path.directory.read_link()
         with self._walk(path) as walk:
             name, found = self._find(walk, follow=False)
             if name is None or found.kind is not FileKind.SYMBOLIC_LINK:
@@ -151,7 +161,9 @@ class Namespace:
 
     def remove(self, path: Location, directory: bool) -> None:
         with self._walk(path) as walk:
-            name = self._changeable(walk)
+            name = walk.to_last()
+            if name is None or walk.at_mount_point:
+                raise path_error(_no_name_to_remove(walk, name, directory), walk.text)
             found = self._look(walk, name)
             if found is None:
                 raise path_error(errno.ENOENT, walk.text)
@@ -166,8 +178,10 @@ class Namespace:
     def rename(self, source: Location, target: Location) -> None:
         text = f"{source} -> {target}"
         with self._walk(source, text=text) as old, self._walk(target, text=text) as new:
-            old_name = self._changeable(old)
-            new_name = self._changeable(new)
+            old_name, new_name = old.to_last(), new.to_last()
+            # A mount point, the root, "." and "..": EBUSY for all of them, rename(2).
+            if old_name is None or old.at_mount_point or new_name is None or new.at_mount_point:
+                raise path_error(errno.EBUSY, text)
             if old.place.mount is not new.place.mount:
                 raise path_error(errno.EXDEV, text)
             _check_writable(old)
@@ -177,6 +191,7 @@ class Namespace:
             if found.kind is not FileKind.DIRECTORY and (
                 old.needs_directory or new.needs_directory
             ):
+                self._look(new, new_name)  # whose own errors come first
                 raise path_error(errno.ENOTDIR, text)
             old.place.directory.rename(old_name, new.place.directory, new_name)
 
@@ -214,20 +229,9 @@ class Namespace:
         _check_writable(walk)
         return name
 
-    def _changeable(self, walk: Walk) -> str:
-        """The name of an entry that may be renamed or removed: no mount point, root, ``..``."""
-        name = walk.to_last()
-        if name is None or walk.at_mount_point:
-            # rmdir(2) and rename(2): EINVAL and ENOTEMPTY for rmdir of "." and "..", EBUSY for a
-            # mount point; rename says EBUSY for all of them, and so does the namespace.
-            raise path_error(errno.EBUSY, walk.text)
-        return name
-
     def _create(self, walk: Walk, name: str, mode: OpenMode, permissions: int) -> OpenFile:
         if OpenMode.CREATE not in mode:
             raise path_error(errno.ENOENT, walk.text)
-        if walk.needs_directory:
-            raise path_error(errno.EISDIR, walk.text)
         _check_writable(walk)
         return self._open_regular(walk, name, mode, permissions)
 
@@ -272,6 +276,13 @@ def _check_writable(walk: Walk) -> None:
     """EROFS below a read-only mount, and for the directories of the mount table alone."""
     if not walk.place.writable:
         raise path_error(errno.EROFS, walk.text)
+
+
+def _no_name_to_remove(walk: Walk, name: str | None, directory: bool) -> int:
+    """Why what has no name of its own here cannot be removed: rmdir(2), unlink(2)."""
+    if not directory:
+        return errno.EISDIR if name is None else errno.EBUSY
+    return {".": errno.EINVAL, "..": errno.ENOTEMPTY}.get(walk.last, errno.EBUSY)
 
 
 def _holds_link(walk: Walk, mode: OpenMode) -> bool:

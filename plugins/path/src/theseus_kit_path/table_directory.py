@@ -44,6 +44,9 @@ class TableDirectory:
     def close(self) -> None:
         """The mount table's own."""
 
+    def names_below(self, root: TreeDirectory) -> tuple[str, ...] | None:
+        return () if root is self else None
+
     def _nothing_here(self) -> NoReturn:
         raise os_error(errno.ENOENT)
 

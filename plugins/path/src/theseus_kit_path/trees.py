@@ -54,6 +54,11 @@ class TreeDirectory(Protocol):
 
     def close(self) -> None: ...
 
+    def names_below(self, root: TreeDirectory) -> tuple[str, ...] | None:
+        """Where this directory is now, by names from another of its tree; None if it is not below
+        that one, or nowhere any more."""
+        ...
+
     def look(self, name: str) -> FileStatus:
         """As lstat(2)."""
         ...

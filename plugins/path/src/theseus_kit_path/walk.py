@@ -165,19 +165,77 @@ class Walk:
     def _up(self) -> None:
         """Go to the parent: from the start again by the resolved names, never by a tree's ``..``,
         which leads out where a directory was moved meanwhile. The root's parent is the root."""
-        above = self.place.names[:-1]
-        if len(self.place.names) == len(self._start.names):
+        left = self.place
+        if len(left.names) == len(self._start.names):
             if self._bounds is Bounds.BENEATH:
                 raise path_error(errno.EXDEV, self.text)
             if self._bounds is Bounds.ROOT:
                 return
+            names = self.start_names()
             self._start = root_place(self._root)
+            self._walk_down(names[:-1])
+            return
+        self._walk_down(left.names[:-1])
+
+    def _walk_down(self, names: tuple[str, ...]) -> None:
+        """Walk from the start by names of directories."""
         links = self._links
         self._to_start()
-        for name in above[len(self._start.names) :]:
+        for name in names[len(self._start.names) :]:
             self.enter(name)
             if self._links != links:  # somebody put a link where a directory was
                 raise path_error(errno.ENOENT, self.text)
+
+    def start_from_now(self) -> None:
+        """Know the start by its path as it is now. Asked while the walk stands there."""
+        names = self.start_names()
+        self._start = self.place = Place(
+            self._start.directory, self._start.node, self._start.mount, names
+        )
+
+    def start_names(self) -> tuple[str, ...]:
+        """The path of the directory that the walk starts at, as it is now: it, or one above it,
+        may have been renamed since it was opened. Asked while the walk stands there.
+
+        Raises ENOENT for one that is gone.
+        """
+        start = self._start
+        mount = start.mount
+        if start.node is not None or not isinstance(mount, DirectoryMount):
+            return start.names
+        if self._leads_to(start):
+            return start.names
+        depth = self._depth_of(mount, start.names)
+        below = start.directory.names_below(mount.directory)
+        if depth is None or below is None:
+            raise path_error(errno.ENOENT, self.text)
+        return (*start.names[:depth], *below)
+
+    def _leads_to(self, start: Place) -> bool:
+        """Whether the names by which a directory was come by still lead to it."""
+        kept = self._pending[:], self._links, self.needs_directory
+        try:
+            self._start = root_place(self._root)
+            self._walk_down(start.names)
+            found, held = self.place.directory.status(), start.directory.status()
+        except (OSError, PlatformError):
+            return False
+        finally:
+            self._start = start
+            self._to_start()
+            self._pending, self._links, self.needs_directory = kept
+        return (found.device, found.inode) == (held.device, held.inode)
+
+    def _depth_of(self, mount: DirectoryMount, names: tuple[str, ...]) -> int | None:
+        """How many of the names lead to a mount's own root; None if it is there no more."""
+        node: MountNode | None = self._root
+        for depth in range(len(names) + 1):
+            if node is None:
+                return None
+            if node.mount is mount:
+                return depth
+            node = node.children.get(names[depth]) if depth < len(names) else None
+        return None
 
     def _to_start(self) -> None:
         self._stand(self._start, owned=False)

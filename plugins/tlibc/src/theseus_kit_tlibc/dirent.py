@@ -151,10 +151,13 @@ class Dirent(Header):
         if listing is None:
             file = description.file
             found = file.entries()
+            own = file.status()
+            if not own.links:
+                raise PlatformError("the directory was removed", errno.ENOENT)
             parse = self.library.hooks.path_parse
             above = self.library.hooks.path_status(path=PathAt(file, parse(text="..")), follow=True)
             listing = description.listing = [
-                DirectoryEntry(".", FileKind.DIRECTORY, file.status().inode),
+                DirectoryEntry(".", FileKind.DIRECTORY, own.inode),
                 DirectoryEntry("..", FileKind.DIRECTORY, above.inode),
                 *found,
             ]

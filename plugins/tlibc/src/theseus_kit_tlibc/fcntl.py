@@ -108,6 +108,7 @@ class Fcntl(Header):
             flags &= _WITH_PATH
         else:
             flags |= O_LARGEFILE
+        _check_combination(flags)
         path = self.library.locations.at(dirfd, pathname)
         return self.open_at(path, flags, mode)
 
@@ -140,6 +141,7 @@ class Fcntl(Header):
             or (flags & O_PATH and flags & ~_WITH_PATH)
         ):
             raise InvalidParameterError(f"openat2: {flags=:#o} {mode=:#o} {resolve=:#x}")
+        _check_combination(flags)
         if resolve & RESOLVE_CACHED:
             raise PlatformError("openat2: nothing is cached", errno.EAGAIN)
         bounds = {RESOLVE_BENEATH: Bounds.BENEATH, RESOLVE_IN_ROOT: Bounds.ROOT}.get(
@@ -153,8 +155,7 @@ class Fcntl(Header):
         """Open what is at a path and give it a descriptor; the half all open functions share."""
         files = self.library.files
         if flags & O_TMPFILE:
-            number = errno.EOPNOTSUPP if flags & O_DIRECTORY else errno.EINVAL
-            raise PlatformError("O_TMPFILE: not in this file system", number)
+            raise PlatformError("O_TMPFILE: not in this file system", errno.EOPNOTSUPP)
         files.check_room()  # first, as Linux does it: EMFILE must not leave a file behind
         wanted = extra if flags & O_PATH else extra | _ACCESS[flags & O_ACCMODE]
         for bit, part in _MODES.items():
@@ -243,3 +244,10 @@ class Fcntl(Header):
     @system_call(221, "int fadvise64(int fd, off_t offset, off_t len, int advice)")
     def fadvise64(self, fd: int, offset: int, length: int, advice: int) -> int:
         return self.posix_fadvise(fd, offset, length, advice)
+
+
+def _check_combination(flags: int) -> None:
+    """What open(2) refuses whatever the path is. Raises EINVAL."""
+    unfit = O_CREAT if flags & O_DIRECTORY else O_TMPFILE
+    if flags & unfit or (flags & O_TMPFILE and flags & O_ACCMODE == O_RDONLY):
+        raise InvalidParameterError(f"open: flags {flags:#o}")

@@ -204,7 +204,8 @@ class Files:
         self.last_words = (self.last_words + data)[-_REMEMBERED:]
 
     def close_all(self) -> None:
-        """Close what the guest left open."""
+        """Close what the guest left open; nobody has to be told any more."""
+        self.closing = lambda description: None
         self.close_range(0, self.limit)
 
     def _release(self, description: Description) -> None:

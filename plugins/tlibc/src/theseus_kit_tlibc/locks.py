@@ -97,13 +97,16 @@ class Locks:
             self._library.sleep(_RETRY)
 
     def forget(self, description: Description) -> None:
-        """Drop the locks of a description that is closed, and of the process on its file."""
-        for table, owners in ((self._whole, (description,)), (self._ranges, (description, None))):
-            if table:
-                key = _key(description)
-                table[key] = [lock for lock in table.get(key, ()) if lock.owner not in owners]
-                if not table[key]:
-                    del table[key]
+        """A descriptor is being closed: the process loses its locks on the file (fcntl(2)), and
+        with the last descriptor the description loses its own."""
+        if not self._ranges and not self._whole:
+            return
+        owners = (None, description) if description.references == 1 else (None,)
+        key = _key(description)
+        for table in (self._ranges, self._whole):
+            kept = [lock for lock in table.pop(key, ()) if lock.owner not in owners]
+            if kept:
+                table[key] = kept
 
     def _on_host(self, host: int, command: int, raw: bytes) -> bytes:
         from fcntl import fcntl

@@ -45,6 +45,14 @@ class Stdio(Header):
     def vsnprintf(self, text: int, size: int, template: int, arguments: int) -> int:
         return self._print(text, size, template, ListArguments(self.library.memory, arguments))
 
+    @c_function("int sprintf(char *str, const char *format, ...)", on_error=MINUS_ONE)
+    def sprintf(self, text: int, template: int) -> int:
+        return self._print(text, _INT_MAX, template, CallArguments(self.library.machine, 2))
+
+    @c_function("int vsprintf(char *str, const char *format, va_list *ap)", on_error=MINUS_ONE)
+    def vsprintf(self, text: int, template: int, arguments: int) -> int:
+        return self.vsnprintf(text, _INT_MAX, template, arguments)
+
     @c_function(
         "int __snprintf_chk(char *str, size_t size, int flag, size_t room, const char *format, "
         "...)",

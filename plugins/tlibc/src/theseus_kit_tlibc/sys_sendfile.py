@@ -60,6 +60,9 @@ class SysSendfile(Header):
             raise PlatformError("copy_file_range: not open for this", errno.EBADF)
         if flags:
             raise InvalidParameterError(f"copy_file_range: flags {flags:#x}")
+        for address in (off_in, off_out):
+            if address and self.library.memory.read_u64(address) + length >> 64:
+                raise PlatformError("the range wraps", errno.EOVERFLOW)
         return self._copy(fd_in, off_in, fd_out, off_out, length)
 
     def _copy(self, fd_in: int, off_in: int, fd_out: int, off_out: int, length: int) -> int:

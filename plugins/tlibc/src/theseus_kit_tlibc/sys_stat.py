@@ -275,6 +275,22 @@ class SysStat(Header):
         return seconds * _NANO + nanoseconds
 
 
+class SysSysmacros(Header):
+    header: ClassVar[str] = "sys/sysmacros.h"
+
+    @c_function("unsigned int gnu_dev_major(dev_t dev)")
+    def gnu_dev_major(self, dev: int) -> int:
+        return _major(dev)
+
+    @c_function("unsigned int gnu_dev_minor(dev_t dev)")
+    def gnu_dev_minor(self, dev: int) -> int:
+        return _minor(dev)
+
+    @c_function("dev_t gnu_dev_makedev(unsigned int major, unsigned int minor)")
+    def gnu_dev_makedev(self, major: int, minor: int) -> int:
+        return minor & 0xFF | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12 | (major & ~0xFFF) << 32
+
+
 def mode_of(status: FileStatus) -> int:
     """st_mode: the type and the permissions."""
     return _TYPES[status.kind] | status.permissions & PERMISSIONS

@@ -143,8 +143,13 @@ class UnistdNames(Header):
         size = (bufsiz & 0xFFFFFFFF ^ 0x80000000) - 0x80000000  # the system call's is an int
         if size <= 0:
             raise InvalidParameterError(f"readlink into {size} bytes")
-        path = self.library.locations.at(dirfd, pathname)
-        text: str = self.library.hooks.path_read_link(path=path)
+        locations, hooks = self.library.locations, self.library.hooks
+        name = locations.text(pathname)
+        if name or dirfd == AT_FDCWD:
+            path = locations.of_text(dirfd, name)
+        else:  # the link itself that O_PATH and O_NOFOLLOW opened
+            path = PathAt(self.library.files.open_file(dirfd), hooks.path_parse(text=""))
+        text: str = hooks.path_read_link(path=path)
         data = text.encode("utf-8", "surrogateescape")[:size]
         self.library.memory.write(buf, data)
         return len(data)
