@@ -7,6 +7,7 @@ import gc
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from greenlet import GreenletExit, greenlet
@@ -249,6 +250,23 @@ def test_a_thousand_switches_leave_no_memory_behind(guest, switcher) -> None:
         gc.collect()
         before.append(sys.getallocatedblocks())
     assert before[2] - before[1] < 200
+
+
+def test_threads_that_come_and_go_leave_no_memory_behind(guest, switcher) -> None:
+    machine = guest.machine
+    stack = switcher.new_thread().stack
+    add = guest.code("488d4701 c3")
+
+    def come_and_go(count: int) -> int:
+        for _ in range(count):
+            machine.select_thread(machine.create_thread(stack))
+            assert machine.call(add, (1,)) == 2
+        machine.select_thread(guest.thread)
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[0])
+
+    before = come_and_go(20)
+    assert come_and_go(300) - before < 16384  # pages
 
 
 def test_preemption_lets_endless_loops_all_go_on(guest, switcher) -> None:

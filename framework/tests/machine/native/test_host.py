@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from theseus_kit.errors import MemoryFaultError, UsageError
 from theseus_kit.machine.native import NativeMachine, NativeOptions
 from theseus_kit.machine.native.features import read_features
-from theseus_kit.values.memory import Protection
+from theseus_kit.values.memory import AddressRange, Protection
 
 
 @given(st.binary(min_size=1, max_size=10_000), st.integers(0, 4096))
@@ -89,6 +89,35 @@ def test_rewritten_system_calls_come_to_the_callback_like_others(ready_machine) 
         assert calls == [(9, data, 2, 3, 4, 5, 6)] * 3
         assert registers[0].rip == code + 8
         assert machine.memory.read_u64(data) == code + 10
+
+
+def test_a_rewritten_system_call_may_be_re_entrant(ready_machine) -> None:
+    """One that calls guest code, on another guest thread, with the first one's call waiting."""
+    with ready_machine(system_calls="rewrite") as machine:
+        start = machine.memory.territory.start
+        stack = AddressRange.of_size(start + 0x40000, 1 << 16)
+        machine.memory.map(stack.start, stack.size, Protection.READ_WRITE)
+        other = machine.create_thread(stack)
+        where = machine.place_code(bytes.fromhex("4889e0 c3"))  # mov rax, rsp
+        seen = []
+
+        def answer(number: int, *_: int) -> int:
+            if number == 9:
+                machine.select_thread(other)
+                seen.append(machine.call(where) in stack)
+            seen.append(machine.can_call)
+            return 5
+
+        machine.set_handlers(lambda context: None, answer, {9})
+        code = start + 0x20000
+        machine.memory.map(code, 0x1000, Protection.READ_WRITE)
+        # mov eax, 9; syscall; mov eax, 8; syscall; mov rax, rsp; ret
+        text = "b809000000 0f05 b808000000 0f05 4889e0 c3"
+        machine.memory.write(code, bytes.fromhex(text))
+        machine.memory.protect(code, 0x1000, Protection.READ_EXECUTE)
+        machine.rewrite_system_calls([code + 5, code + 12])
+        assert machine.call(code) not in stack
+        assert seen == [True, True, False]
 
 
 def test_only_a_system_call_instruction_is_rewritten(ready_machine) -> None:

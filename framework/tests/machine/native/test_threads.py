@@ -172,3 +172,29 @@ def test_more_prepared_calls_than_there_are_places_are_slower_calls(native) -> N
     add = native.place_code(ADD)
     calls = [native.prepare_call(add, (number, 1)) for number in range(5000)]
     assert [call() for call in calls] == list(range(1, 5001))
+
+
+def test_calls_deeper_than_there_is_room_for_frames_are_a_recursion_error(run) -> None:
+    result = run("""
+import threading
+from theseus_kit.values.memory import AddressRange, Protection
+start = machine.memory.territory.start + (1 << 20)
+machine.memory.map(start, 64 << 20, Protection.READ_WRITE)
+frame = code("53 4889fb ffd6 4801d8 5b c3")
+export = machine.export(lambda n: machine.call(frame, (n + 1, export)), 1, reenters=True)
+
+def deep():
+    machine.select_thread(machine.create_thread(AddressRange.of_size(start, 64 << 20)))
+    try:
+        machine.call(frame, (1, export))
+    except RecursionError as error:
+        print("RecursionError")
+    print(machine.call(code("488d4701 c3"), (1,)))
+
+sys.setrecursionlimit(1 << 20)
+threading.stack_size(512 << 20)
+thread = threading.Thread(target=deep)
+thread.start()
+thread.join()
+""")
+    assert result.stdout.split() == ["RecursionError", "2"], result.stderr

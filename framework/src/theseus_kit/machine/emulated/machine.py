@@ -276,7 +276,7 @@ class EmulatedMachine:
         return self._loop.thread.place in EXACT
 
     def waiting(self, thread: Thread | None = None) -> Sequence[Waiting]:
-        of = self._loop.thread if thread is None else thread
+        of = self._loop.thread if thread is None or self.is_closed else thread
         assert isinstance(of, EmulatedThread)
         first, names = self._own + stubs.EXPORTS_OFFSET, self._exits.names
         return [

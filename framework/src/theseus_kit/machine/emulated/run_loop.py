@@ -37,7 +37,7 @@ from theseus_kit.machine.emulated.invalidation import Invalidation
 from theseus_kit.machine.emulated.memory import EmulatedMemory
 from theseus_kit.machine.emulated.pulse import Pulse
 from theseus_kit.machine.emulated.requests import Requests
-from theseus_kit.machine.emulated.stepping import Stepping, is_early_fetch
+from theseus_kit.machine.emulated.stepping import TRAP_FLAG, Stepping, is_early_fetch
 from theseus_kit.machine.emulated.thread import (
     EXCEPTION,
     EXPORT,
@@ -319,23 +319,30 @@ class RunLoop:
         return registers.rip
 
     def _look_up(self, thread: EmulatedThread) -> int | None:
-        """Deal with a stop that was asked for, between two instructions of the guest."""
+        """Deal with a stop that was asked for, between two instructions of the guest.
+
+        Not within a stub, whose values in the mailbox another thread would overwrite: the guest
+        first goes on to the stub's end.
+        """
         requests = self.requests
         if not requests.any:
             self._translation.grow_if_it_pays()
             return self._cpu.read_register(uc.REG_RIP)
         requests.raise_interrupt()
         registers = self._cpu.read_frame().copy()
-        if self.uses_mailbox(registers.rip):
-            for _ in range(_MOST_STEPS):
-                registers, context, stepped = self._stepping.step(registers)
-                self._raise_failure()
-                if context is not None:
-                    return self._handle(thread, context)
-                if self._mailbox[stubs.REASON]:
-                    return None
-                if not stepped or not self.uses_mailbox(registers.rip):
-                    break
+        steps = 0
+        while self.uses_mailbox(registers.rip):
+            if steps == _MOST_STEPS or registers.rflags & TRAP_FLAG:
+                return registers.rip  # the next stop will do
+            registers, context, stepped = self._stepping.step(registers)
+            self._raise_failure()
+            if context is not None:
+                return self._handle(thread, context)
+            if self._mailbox[stubs.REASON]:
+                return None
+            if not stepped:
+                return registers.rip
+            steps += 1
         depth = len(thread.outer)
         top = self._rest(thread, PREEMPTION, registers.rsp - _RED_ZONE)
         try:

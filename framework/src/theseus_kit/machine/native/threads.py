@@ -30,6 +30,7 @@ _SS_DISABLE = 2
 _EVENT = Struct("<Qiii44x")
 _SIGEV_THREAD_ID = 4
 _CLOCK_THREAD_CPUTIME_ID = 3
+_RUNNING = layout.THREAD_RUNNING // 8
 _TIMER_CREATE, _TIMER_DELETE, _TGKILL = 222, 226, 234
 
 
@@ -106,9 +107,12 @@ class Threads:
             self._words[index + layout.THREAD_TICKING // 8] = 0
 
     def disturb(self, record: int) -> None:
-        """Make a record's thread leave guest code for a moment, if that is where it is."""
+        """Make a record's thread leave guest code for a moment, if that is where it is.
+
+        One that is on its way there may be missed: it looks up at the timer's next tick.
+        """
         identifier = self._identifiers.get(record)
-        if identifier is not None:
+        if identifier is not None and self._words[self._index(record) + _RUNNING]:
             system.syscall(_TGKILL, os.getpid(), identifier, TICK_SIGNAL, 0, 0, 0)
 
     def _free_record(self) -> int:
