@@ -62,6 +62,9 @@ class Capability(Enum):
     LANDING_PADS = "unwinding.landing-pads"
     """The landing pads of a killed task's frames are run when somebody asks for it."""
 
+    GUEST_EXCEPTIONS = "unwinding.guest-exceptions"
+    """What guest code throws passes through Python functions to a guest handler further out."""
+
     HOST_MOUNTS = "path-handling.host-mounts"
     """Host files and directories can be made visible."""
     MEMORY_MOUNTS = "path-handling.memory-mounts"

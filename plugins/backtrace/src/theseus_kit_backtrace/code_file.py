@@ -25,7 +25,13 @@ _TEXT = ".text"
 class CodeFile:
     """One file whose text runs at ``text``, wherever the file itself thinks it is."""
 
-    def __init__(self, contents: bytes, text: AddressRange, sections: Sequence[JitSection]) -> None:
+    def __init__(
+        self,
+        contents: bytes,
+        text: AddressRange,
+        sections: Sequence[JitSection],
+        has_positions: bool = True,
+    ) -> None:
         found = next((section for section in sections if section.name == _TEXT), None)
         self._bias = text.start - (found.address if found is not None else 0)
         # Only the text is asked about; other sections of such files lie at the same addresses.
@@ -33,11 +39,12 @@ class CodeFile:
             contents,
             [s if s is found else s._replace(flags=s.flags & ~SHF_ALLOC) for s in sections],
         )
-        self._positions = SourcePositions(contents, [section.name for section in sections])
+        named = [section.name for section in sections] if has_positions else []
+        self._positions = SourcePositions(contents, named)
 
     @classmethod
-    def read(cls, contents: bytes, text: AddressRange) -> CodeFile:
-        """Read a file; one that is none has no symbols."""
+    def read(cls, contents: bytes, text: AddressRange, has_positions: bool = True) -> CodeFile:
+        """Read a file, with its debug information or without; one that is none has no symbols."""
         try:
             table = read_table(contents[:HEADER_SIZE])
             if table is not None:
@@ -45,7 +52,8 @@ class CodeFile:
                 offset, size = name_section(headers, table)
                 sections = read_sections(headers, contents[offset : offset + size])
                 if all(s.offset + s.size <= len(contents) for s in sections if s.type != _NOBITS):
-                    return cls(relocated(contents, sections), text, sections)
+                    whole = relocated(contents, sections) if has_positions else contents
+                    return cls(whole, text, sections, has_positions)
         except (error, IndexError):
             pass
         return cls(contents, text, ())

@@ -1,9 +1,8 @@
-"""The plugins: the symbolication and unwinding hooks, and the C functions over them.
+"""The plugin ``backtrace``: symbolication and unwinding, each by all that the images tell.
 
-Two providers that differ in how they walk a stack: ``backtrace`` by the images' unwind tables,
-which is right for any code that has them, and ``backtrace-frame-pointers`` by the chain of frame
-pointers, which needs no tables. What only a question about a stack or a name needs is imported at
-the first one: most boots ask none.
+The two groups are two classes here, which the providers in ``alternatives.py`` put together
+differently. What only a question about a stack or a name needs is imported at the first one: most
+boots ask none.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.linkage import CFunction
 from theseus_kit.values.memory import AddressRange
 from theseus_kit.values.symbols import Frame, RuntimeCode, Symbol
-from theseus_kit_backtrace.frame_pointers import walk
 from theseus_kit_backtrace.run_time_tables import RunTimeTables
 from theseus_kit_backtrace.unwind_abi import UnwindFunctions
 from theseus_kit_backtrace.unwind_contexts import Contexts
@@ -46,8 +44,60 @@ class Options:
     )
 
 
-class _SymbolHooks(Plugin):
-    """What both providers answer alike; exceptions are raised by unwind tables in either."""
+class Parts(Plugin):
+    """What the hooks of both groups are made of, each part made when it is first needed."""
+
+    HAS_POSITIONS = True
+    """Whether debug information is read."""
+
+    @cached_property
+    def _jit_images(self) -> JitImages:
+        from theseus_kit_backtrace.jit_images import JitImages
+
+        return JitImages(self.services)
+
+    @cached_property
+    def _kinds(self) -> CodeKinds:
+        from theseus_kit_backtrace.code_kinds import CodeKinds
+
+        return CodeKinds(self.services, self._jit_images)
+
+    @cached_property
+    def _symbolizer(self) -> Symbolizer:
+        from theseus_kit_backtrace.symbolizer import Symbolizer
+
+        return Symbolizer(self.services, self._jit_images, self.HAS_POSITIONS)
+
+
+class SymbolHooks(Parts):
+    """The hooks of symbolication."""
+
+    @hookimpl
+    def symbol_lookup(self, name: str) -> Symbol | None:
+        return self._symbolizer.lookup(name)
+
+    @hookimpl
+    def symbolicate(self, address: int) -> Sequence[Symbol]:
+        return self._symbolizer.symbolicate(address)
+
+    @hookimpl
+    def symbols_register(self, code: RuntimeCode) -> None:
+        self._symbolizer.register(code)
+
+    @hookimpl
+    def symbols_unregister(self, text_start: int) -> None:
+        self._symbolizer.unregister(text_start)
+
+    @hookimpl
+    def image_unloaded(self, image: Image) -> None:
+        self._symbolizer.forget(image)
+
+
+class UnwindHooks(Parts):
+    """The hooks of unwinding, and the C functions over them.
+
+    Exceptions are raised by unwind tables, however a subclass may walk stacks.
+    """
 
     def __init__(self, services: Services, options: Any) -> None:
         super().__init__(services, options)
@@ -76,18 +126,6 @@ class _SymbolHooks(Plugin):
         return Raising(self.services, self._personalities, self._killing)
 
     @cached_property
-    def _jit_images(self) -> JitImages:
-        from theseus_kit_backtrace.jit_images import JitImages
-
-        return JitImages(self.services)
-
-    @cached_property
-    def _kinds(self) -> CodeKinds:
-        from theseus_kit_backtrace.code_kinds import CodeKinds
-
-        return CodeKinds(self.services, self._jit_images)
-
-    @cached_property
     def _tables(self) -> UnwindTables:
         from theseus_kit_backtrace.unwind_tables import UnwindTables
 
@@ -99,27 +137,11 @@ class _SymbolHooks(Plugin):
 
         return DwarfUnwinder(self._tables, self.services.machine, self._kinds.at)
 
-    @cached_property
-    def _symbolizer(self) -> Symbolizer:
-        from theseus_kit_backtrace.symbolizer import Symbolizer
-
-        return Symbolizer(self.services, self._jit_images)
-
     @hookimpl
-    def symbol_lookup(self, name: str) -> Symbol | None:
-        return self._symbolizer.lookup(name)
-
-    @hookimpl
-    def symbolicate(self, address: int) -> Sequence[Symbol]:
-        return self._symbolizer.symbolicate(address)
-
-    @hookimpl
-    def symbols_register(self, code: RuntimeCode) -> None:
-        self._symbolizer.register(code)
-
-    @hookimpl
-    def symbols_unregister(self, text_start: int) -> None:
-        self._symbolizer.unregister(text_start)
+    def unwind_frames(
+        self, registers: Registers, stack: AddressRange, is_exact: bool
+    ) -> Iterator[Frame]:
+        return self._unwinder.walk(registers.copy(), stack, is_exact, self.options.max_frames)
 
     @hookimpl
     def unwind_register_tables(self, frame_table: int) -> None:
@@ -147,37 +169,11 @@ class _SymbolHooks(Plugin):
 
     @hookimpl
     def image_unloaded(self, image: Image) -> None:
-        self._symbolizer.forget(image)
         self._tables.forget(image)
 
 
-class FramePointerBacktracePlugin(_SymbolHooks):
-    """Symbols from the images' own tables; stacks walked by frame pointers."""
-
-    description = PluginDescription(
-        name="backtrace-frame-pointers",
-        version="0.1.0",
-        summary="symbols from ELF tables, stacks walked by frame pointers",
-        provides=frozenset({Group.SYMBOLICATION, Group.UNWINDING}),
-        options=Options,
-    )
-
-    @hookimpl
-    def unwind_frames(
-        self, registers: Registers, stack: AddressRange, is_exact: bool
-    ) -> Iterator[Frame]:
-        return walk(
-            self.services.machine,
-            registers.copy(),
-            stack,
-            is_exact,
-            self.options.max_frames,
-            self._kinds.at,
-        )
-
-
-class BacktracePlugin(_SymbolHooks):
-    """Symbols from the images' own tables; stacks walked by their unwind tables."""
+class BacktracePlugin(UnwindHooks, SymbolHooks):
+    """Symbols and lines from the images' own tables; stacks walked by their unwind tables."""
 
     description = PluginDescription(
         name="backtrace",
@@ -188,7 +184,6 @@ class BacktracePlugin(_SymbolHooks):
     )
 
     @hookimpl
-    def unwind_frames(
-        self, registers: Registers, stack: AddressRange, is_exact: bool
-    ) -> Iterator[Frame]:
-        return self._unwinder.walk(registers.copy(), stack, is_exact, self.options.max_frames)
+    def image_unloaded(self, image: Image) -> None:
+        self._symbolizer.forget(image)
+        self._tables.forget(image)

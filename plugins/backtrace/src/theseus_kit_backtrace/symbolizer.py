@@ -48,10 +48,14 @@ _MOST_ANSWERS = 1 << 12
 class Symbolizer:
     """The symbols of one platform."""
 
-    def __init__(self, services: Services, jit_images: JitImages) -> None:
+    def __init__(
+        self, services: Services, jit_images: JitImages, has_positions: bool = True
+    ) -> None:
+        """``has_positions``: read debug information too, for source positions and inlining."""
         self._namespace = services.namespace
         self._machine = services.machine
         self._jit_images = jit_images
+        self._has_positions = has_positions
         self._tables: dict[Image, ElfSymbols] = {}
         self._positions: dict[Image, SourcePositions] = {}
         self._gdb_lists: dict[Image, int | None] = {}
@@ -109,6 +113,8 @@ class Symbolizer:
             image.name,
             found.section or None,
         )
+        if not self._has_positions:
+            return (symbol,)
         positions = self._positions.get(image)
         if positions is None:
             names = [section.name for section in _section_headers(image)]
@@ -157,7 +163,7 @@ class Symbolizer:
         if code.elf is not None:
             file = self._code_files.get(code.text.start)
             if file is None:
-                file = CodeFile.read(code.elf, code.text)
+                file = CodeFile.read(code.elf, code.text, self._has_positions)
                 self._code_files[code.text.start] = file
             answer = file.symbolicate(address, code.label)
             if answer:
@@ -178,7 +184,7 @@ class Symbolizer:
             known = self._jit_files.get(image.text.start)
             if known is None or known[0] != fingerprint:
                 contents = self._jit_images.contents(image)
-                known = (fingerprint, CodeFile.read(contents, image.text), {})
+                known = (fingerprint, CodeFile.read(contents, image.text, self._has_positions), {})
                 self._jit_files[image.text.start] = known
         except PlatformError:
             return ()

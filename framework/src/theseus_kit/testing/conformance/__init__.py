@@ -23,15 +23,19 @@ if TYPE_CHECKING:
         ExceptionRegistrationConformance,
     )
     from theseus_kit.testing.conformance.memory_changes import MemoryMappingConformance
+    from theseus_kit.testing.conformance.symbolication import SymbolicationConformance
     from theseus_kit.testing.conformance.thread_local_storage import (
         ThreadLocalStorageConformance,
     )
+    from theseus_kit.testing.conformance.unwinding import UnwindingConformance
 
 __all__ = [
     "Conformance",
     "ExceptionRegistrationConformance",
     "MemoryMappingConformance",
+    "SymbolicationConformance",
     "ThreadLocalStorageConformance",
+    "UnwindingConformance",
     "clause",
     "needs",
     "suites",
@@ -40,6 +44,8 @@ __all__ = [
 _SUITES = {
     "MemoryMappingConformance": "memory_changes",
     "ThreadLocalStorageConformance": "thread_local_storage",
+    "SymbolicationConformance": "symbolication",
+    "UnwindingConformance": "unwinding",
     "ExceptionRegistrationConformance": "exception_registration",
 }
 
