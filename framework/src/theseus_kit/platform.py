@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,7 +17,6 @@ from theseus_kit.errors import GuestKilled, MachineError
 from theseus_kit.image import Image, Namespace
 from theseus_kit.plugin import Plugin, Services
 from theseus_kit.task import Tasks
-from theseus_kit.task.options import TaskOptions
 
 if TYPE_CHECKING:
     from theseus_kit.assembly.manager import PlatformPluginManager
@@ -46,7 +45,7 @@ class Platform:
         machine: Machine,
         manager: PlatformPluginManager,
         report: AssemblyReport,
-        task_options: TaskOptions | None = None,
+        task_options: Mapping[str, Any] | None = None,
         deterministic: int | None = None,
     ) -> None:
         self.machine = machine
@@ -54,7 +53,7 @@ class Platform:
         self.report = report
         self._manager = manager
         self.clock: Clock = HostClock() if deterministic is None else VirtualClock()
-        self.tasks = Tasks(machine, self.clock, task_options or TaskOptions())
+        self.tasks = Tasks(machine, self.clock, **(task_options or {}))
         self.tasks.capture = lambda task: capture_backtrace(machine, hooks, self.tasks, task)
         self._c_calls = CCalls(
             machine,

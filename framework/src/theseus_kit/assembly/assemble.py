@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from theseus_kit.assembly.catalogue import Catalogue, closest
 from theseus_kit.assembly.check import check_abilities, check_plugins
@@ -13,7 +14,6 @@ from theseus_kit.errors import AssemblyError
 from theseus_kit.machine import create_machine, machine_names, machine_options
 from theseus_kit.platform import Platform
 from theseus_kit.plugin import Plugin
-from theseus_kit.task.options import TaskOptions
 
 BUNDLED = ("region", "signals", "backtrace", "path", "tlibc")
 """The plugins of a platform when nobody says otherwise, by entry point."""
@@ -66,7 +66,7 @@ def assemble(
         )
         for plugin in chosen
     }
-    task_options = make_options(TASKS, TaskOptions, by_owner.pop(TASKS, {}))
+    task_options = _task_options(by_owner.pop(TASKS, {}))
     if by_owner:
         stranger = next(iter(by_owner))
         known = [*made, machine, TASKS]
@@ -103,6 +103,16 @@ def _plugin(plugin: str | type[Plugin], catalogue: Catalogue) -> type[Plugin]:
     if isinstance(plugin, type) and issubclass(plugin, Plugin):
         return plugin
     raise AssemblyError(f"{plugin!r} is neither the name of a plugin nor a Plugin class")
+
+
+def _task_options(values: Mapping[str, object]) -> Mapping[str, Any]:
+    """The options of tasks, checked."""
+    if not values:
+        return {}
+    from theseus_kit.task.options import TaskOptions
+
+    options: TaskOptions = make_options(TASKS, TaskOptions, values)
+    return vars(options)
 
 
 def _build(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pluggy import HookRelay
 
     from theseus_kit.machine.protocol import Machine
+    from theseus_kit.runtime.task_states import TaskStates
 
 
 ROOM = 120
@@ -91,6 +92,12 @@ class GuestLibrary:
         """Return a callable for the guest function at an address, with a ctypes signature."""
         self.check_open()
         return self.bind(f"function at {address:#x}", address, restype, argtypes)
+
+    def states(self, func: Any) -> TaskStates:
+        """Return what keeps each task's calls apart; ``func`` is wasmtime-py's ``_func``."""
+        from theseus_kit.runtime.task_states import TaskStates
+
+        return TaskStates(self, self._space.scratch, self._space.passing, func)
 
     def export(self, function: Callable[..., int], arity: int, name: str) -> int:
         """Return a guest address that calls a Python function of integers, for good."""

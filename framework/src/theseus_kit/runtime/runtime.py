@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from theseus_kit.platform import Platform
     from theseus_kit.runtime.program import Program
+    from theseus_kit.runtime.task_states import TaskStates
+    from theseus_kit.task import Task
     from theseus_kit.values.programs import Limits, Surroundings
 
 
@@ -68,6 +70,13 @@ class Runtime:
         self._preparer = Preparer(machine, self._library, self._package)
         self._host_preparer = HostFunctionPreparer(machine, self._library, self._package)
         replace_hot_methods(self._package, self._preparer)
+        self._states: TaskStates | None = None
+        platform.tasks.on_switch(self._switch)
+
+    def _switch(self, left: Task, entered: Task) -> None:
+        if self._states is None:  # the first time that there are two tasks
+            self._states = self._library.states(self._package.load("wasmtime._func"))
+        self._states.switch(left, entered)
 
     def load_submodule(self, name: str) -> ModuleType:
         """Return a module of the API by its ordinary name, such as ``wasmtime.component``.

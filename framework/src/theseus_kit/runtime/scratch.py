@@ -13,7 +13,7 @@ What does not fit (a module's bytes) gets a mapping of its own for as long as it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from theseus_kit.values.memory import PAGE_SIZE, AtAddress, MapRequest, Protection, page_ceil
 
@@ -26,6 +26,9 @@ SIZE = 256 << 10
 LARGE = SIZE // 4
 """From here on a reservation gets its own mapping."""
 
+Area: TypeAlias = int
+"""One task's memory, by its address."""
+
 ALIGNMENT = 16
 """Of every reservation: the strictest that the System V ABI asks for of a structure."""
 
@@ -36,12 +39,36 @@ class Scratch:
     mark = scratch.top
     try: ... scratch.reserve(24) ...
     finally: scratch.top = mark
+
+    Each task has an area of its own, of which the running one's is in use here.
     """
 
     def __init__(self, hooks: HookRelay) -> None:
         self._hooks = hooks
-        self.top = _map_guarded(hooks, SIZE, "arguments of calls")
-        self._end = self.top + SIZE
+        self._free: list[Area] = []
+        self.enter_new()
+
+    def enter_new(self) -> None:
+        """Go on in an area that nobody uses."""
+        start = self._free.pop() if self._free else self._map()
+        self.enter(start, start)
+
+    def enter(self, area: Area, top: int) -> None:
+        """Go on in an area that :meth:`leave` told of."""
+        self._area = area
+        self.top = top
+        self._end = area + SIZE
+
+    def leave(self) -> tuple[Area, int]:
+        """Tell where to go on later."""
+        return self._area, self.top
+
+    def give_back(self) -> None:
+        """Nobody will go on in this area."""
+        self._free.append(self._area)
+
+    def _map(self) -> Area:
+        return _map_guarded(self._hooks, SIZE, "arguments of calls")
 
     def reserve(self, size: int) -> int | None:
         """Return the address of ``size`` bytes, None where :meth:`map_large` must do it."""

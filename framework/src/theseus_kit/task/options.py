@@ -1,10 +1,14 @@
-"""What a user may set of tasks: the options of the owner ``tasks`` at assembly."""
+"""What a user may set of tasks: the options of the owner ``tasks`` at assembly.
+
+Imported only where somebody sets or lists them: a dataclass takes longer than a task.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from theseus_kit.options import option
+from theseus_kit.task.tasks import MAX_TASKS, QUANTUM_MS
 
 
 @dataclass(frozen=True)
@@ -12,12 +16,13 @@ class TaskOptions:
     """Limits of the platform's scheduler."""
 
     quantum_ms: float = option(
-        10.0,
+        QUANTUM_MS,
         help="milliseconds a task may run while others are ready; 0: until it waits. Not counted "
         "on a deterministic platform",
     )
     max_tasks: int = option(
-        4096, help="tasks there may be at once, the main one included; more is refused (EAGAIN)"
+        MAX_TASKS,
+        help="tasks there may be at once, with the main one; more is refused (EAGAIN)",
     )
 
     def __post_init__(self) -> None:

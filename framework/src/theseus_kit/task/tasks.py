@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from theseus_kit.clock import HostClock
 from theseus_kit.errors import GuestKilled, MachineError, PlatformError, TaskExit
-from theseus_kit.task.options import TaskOptions
 from theseus_kit.task.scheduler import Scheduler
 from theseus_kit.task.task import ENDED, RUNNING, STACK_SIZE, WAITING, Task
 from theseus_kit.values.exceptions import KillRequested
@@ -32,6 +31,12 @@ if TYPE_CHECKING:
     from theseus_kit.values.exceptions import Registers
 
 
+QUANTUM_MS = 10.0
+"""How long a task may run while others are ready."""
+MAX_TASKS = 4096
+"""How many tasks there may be at once."""
+
+
 class Tasks(Scheduler):
     """The tasks of one platform; what they do with each other is :class:`Scheduler`'s.
 
@@ -45,10 +50,12 @@ class Tasks(Scheduler):
         self,
         machine: Machine,
         clock: Clock | None = None,
-        options: TaskOptions = TaskOptions(),  # noqa: B008
+        quantum_ms: float = QUANTUM_MS,
+        max_tasks: int = MAX_TASKS,
     ) -> None:
         super().__init__(machine, clock or HostClock())
-        self._options = options
+        self._quantum_ms = quantum_ms
+        self._max_tasks = max_tasks
         self._tasks: dict[int, Task] = {}
         self._next_id = 1
         self._hooks: HookRelay | None = None
@@ -97,11 +104,11 @@ class Tasks(Scheduler):
         """
         if self._hooks is None or self._is_closing:
             raise MachineError("the platform is not started or is closed")
-        if len(self._tasks) >= self._options.max_tasks:
+        if len(self._tasks) >= self._max_tasks:
             raise PlatformError(
                 f"{len(self._tasks)} tasks are as many as there may be (max_tasks)", errno.EAGAIN
             )
-        if self._quantum is None and self._options.quantum_ms > 0 and not self.clock.is_virtual:
+        if self._quantum is None and self._quantum_ms > 0 and not self.clock.is_virtual:
             self._start_quantum()
         task = self.create(name, self._hooks, stack_size, stack)
         task.is_joinable = is_joinable
@@ -116,7 +123,7 @@ class Tasks(Scheduler):
 
         self._machine.set_preemption(self.yield_)
         self._quantum = Quantum(
-            self._options.quantum_ms / 1000,
+            self._quantum_ms / 1000,
             self._machine.preempt,
             lambda: self.switches,
             self.is_contended,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import PlatformError
 from theseus_kit_tlibc.anonymous import AnonymousFile
@@ -71,11 +71,8 @@ class Watched:
             self.is_armed = False
 
 
-class Told(NamedTuple):
-    """What epoll_wait tells of one file."""
-
-    events: int
-    data: int
+Told = tuple[int, int]
+"""What epoll_wait tells of one file: events, and the program's own data."""
 
 
 class EpollSet(AnonymousFile):
@@ -148,11 +145,11 @@ class EpollSet(AnonymousFile):
             events = watched.found()
             if events:
                 watched.tell()
-                told.append(Told(events, watched.data))
+                told.append((events, watched.data))
                 self._watched[key] = self._watched.pop(key)
         if self._host is not None and len(told) < most:
             for host, events in self._host.poll(0, most - len(told)):
-                told.append(Told(events, self._watched[self._of_host[host]].data))
+                told.append((events, self._watched[self._of_host[host]].data))
         return told
 
     def queues(self) -> list[WaitQueue]:

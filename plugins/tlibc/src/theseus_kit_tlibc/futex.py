@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.task import WaitQueue
@@ -43,13 +43,14 @@ class _Waiter:
         self.queue = WaitQueue("futex", address)
 
 
-class _Operation(NamedTuple):
+class _Operation:
     """What FUTEX_WAKE_OP does to the second word, and asks of what it was."""
 
-    operator: int
-    comparison: int
-    operand: int
-    compared: int
+    def __init__(self, operator: int, comparison: int, operand: int, compared: int) -> None:
+        self.operator = operator
+        self.comparison = comparison
+        self.operand = operand
+        self.compared = compared
 
     def result(self, old: int) -> int:
         operand = self.operand

@@ -9,7 +9,7 @@ pthread_attr_t, the words of it used here, where glibc has them::
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.task import STACK_SIZE
@@ -25,13 +25,21 @@ _FLAGS, _GUARD_SIZE, _STACK_ADDRESS, _STACK_SIZE = 8, 16, 24, 32
 _DETACHED, _OWN_STACK = 1, 8
 
 
-class Attributes(NamedTuple):
-    """What pthread_create goes by."""
+class Attributes:
+    """What pthread_create goes by.
 
-    is_detached: bool = False
-    stack_size: int = STACK_SIZE
-    stack_address: int | None = None
-    """The lowest byte of a stack that the program has made itself."""
+    ``stack_address`` is the lowest byte of a stack that the program has made itself.
+    """
+
+    def __init__(
+        self,
+        is_detached: bool = False,
+        stack_size: int = STACK_SIZE,
+        stack_address: int | None = None,
+    ) -> None:
+        self.is_detached = is_detached
+        self.stack_size = stack_size
+        self.stack_address = stack_address
 
 
 def read_attributes(memory: Memory, attr: int) -> Attributes:
