@@ -22,13 +22,18 @@ if TYPE_CHECKING:
 class MappedMachine:
     """A machine, its memory, the hooks over it, and region-rs's operations over the hooks."""
 
-    def __init__(self, machine: Machine, options: RegionOptions) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        options: RegionOptions,
+        provider: type[RegionPlugin] = RegionPlugin,
+    ) -> None:
         manager = pluggy.PluginManager(PROJECT)
         for specification in (*GROUPS.values(), Open):
             manager.add_hookspecs(specification)
         # The plugin uses the machine only: no image is loaded, so there is no namespace.
         services = Services(machine, manager.hook, Tasks(machine), cast("Namespace", None))
-        self.plugin = RegionPlugin(services, options)
+        self.plugin = provider(services, options)
         manager.register(self.plugin)
         self.machine = machine
         self.memory: Memory = machine.memory
@@ -70,3 +75,9 @@ def make_mapped() -> Iterator[Callable[..., MappedMachine]]:
 @pytest.fixture
 def mapped(make_mapped: Callable[..., MappedMachine]) -> MappedMachine:
     return make_mapped()
+
+
+@pytest.fixture
+def mapped_machine() -> type[MappedMachine]:
+    """For tests of another provider or machine."""
+    return MappedMachine

@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import (
     AddressInUseError,
@@ -44,6 +45,9 @@ _ANY_PROTECTION = Protection.READ_WRITE_EXECUTE
 _NEIGHBOURS = 4
 """How many regions on either side of one belong to what guest code is likely to ask for next."""
 
+if TYPE_CHECKING:
+    from theseus_kit.machine.protocol import DirectMapping
+
 
 @dataclass(frozen=True)
 class RegionOptions:
@@ -77,11 +81,15 @@ class RegionPlugin(Plugin):
         self._pages = PageAllocator(self._memory.territory, options.guard_gap)
         self._regions = RegionMap()
         self._host_lock: HostLock | None = None
-        self._direct = direct = self._memory.direct_mapping
+        self._direct = direct = self._direct_mapping()
         self._collect: Callable[[], None] = _nothing_to_collect
         if direct is not None:
             direct.tell(self)
             self._collect = direct.collect
+
+    def _direct_mapping(self) -> DirectMapping | None:
+        """What lets guest code map memory by itself, None where it is not to."""
+        return self._memory.direct_mapping
 
     @hookimpl
     def memory_map(self, request: MapRequest) -> Region:
