@@ -119,10 +119,13 @@ class Signal(Header):
         """The provider of exception registration is known to keep handlers that were asked."""
 
     def task_started(self, task: Task) -> None:
-        """Give a new task the process's handlers."""
+        """Give a new task the process's handlers, and its creator's mask (pthread_create(3))."""
         library = self.library
+        creator = self._tasks.get(self._all_tasks.current) if self._tasks else None
         cells = library.heap.allocate(CELLS_SIZE)
-        self._tasks[task] = TaskSignals(cells, library.memory.view)
+        signals = self._tasks[task] = TaskSignals(cells, library.memory.view)
+        if creator is not None:
+            signals.mask = creator.mask
         for signum in self._actions:
             self._register(task, signum)
 

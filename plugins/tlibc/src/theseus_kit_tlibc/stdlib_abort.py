@@ -57,6 +57,7 @@ class Abort(Header):
             self.abort,
             self.header,
             machine_code=lambda: SELF_SIGNAL.with_address(self.library.provided("__abort_signal")),
+            machine_code_only=True,
             assembly=SELF_SIGNAL.text,
         )
 

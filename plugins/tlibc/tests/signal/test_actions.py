@@ -133,6 +133,25 @@ def test_sigprocmask_blocks_unblocks_and_never_blocks_kill(c):
     assert c.sigprocmask(9, chosen, 0) == (1 << 64) - 1
 
 
+def test_a_new_task_has_its_creator_s_mask_and_no_pending_signals(c):
+    tasks, mask, current = c.platform.tasks, c.block(struct.pack("<Q", 1 << 9)), c.block(bytes(8))
+    c.sigprocmask(0, mask, 0)
+    c("raise", 10)
+    seen = []
+
+    def ask():
+        c.sigprocmask(0, 0, current)
+        seen.append(c.memory.read_u64(current))
+        c.sigpending(current)
+        seen.append(c.memory.read_u64(current))
+
+    tasks.join(tasks.start(ask))
+
+    assert seen == [1 << 9, 0]
+    c.sigpending(current)
+    assert c.memory.read_u64(current) == 1 << 9
+
+
 def test_signal_sets_hold_what_is_put_in(c):
     signals = c.block(b"\xff" * 128)
     c.sigemptyset(signals)
