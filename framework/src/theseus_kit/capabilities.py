@@ -65,6 +65,8 @@ class Capability(Enum):
     GUEST_EXCEPTIONS = "unwinding.guest-exceptions"
     """What guest code throws passes through Python functions to a guest handler further out."""
 
+    NON_UTF8_NAMES = "path-handling.non-utf8-names"
+    """Names that are not UTF-8 can be told, as surrogate escapes."""
     HOST_MOUNTS = "path-handling.host-mounts"
     """Host files and directories can be made visible."""
     MEMORY_MOUNTS = "path-handling.memory-mounts"

@@ -1,5 +1,9 @@
 """Paths and the file namespace they name, for theseus-kit."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from theseus_kit_path.components import (
     Ancestors,
     Component,
@@ -11,9 +15,12 @@ from theseus_kit_path.components import (
     PrefixKind,
 )
 from theseus_kit_path.lookup import DirEntry
-from theseus_kit_path.plugin import PathPlugin, TheseusPathPlugin
+from theseus_kit_path.plugin import PathPlugin
 from theseus_kit_path.std_path import Path, PathBuf, StripPrefixError
 from theseus_kit_path.theseus_path import TheseusPath, TheseusPathBuf
+
+if TYPE_CHECKING:
+    from theseus_kit_path.theseus_plugin import TheseusPathPlugin
 
 __all__ = [
     "Ancestors",
@@ -33,3 +40,12 @@ __all__ = [
     "TheseusPathBuf",
     "TheseusPathPlugin",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the other provider where it is wanted: every start imports this package."""
+    if name == "TheseusPathPlugin":
+        from theseus_kit_path.theseus_plugin import TheseusPathPlugin
+
+        return TheseusPathPlugin
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The providers of path handling: what a path is, std's way or Theseus's, over one namespace."""
+"""The provider ``path``: POSIX paths over the namespace."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from theseus_kit.plugin import PluginDescription
 from theseus_kit.values.paths import PlatformPath
 from theseus_kit_path.provider import Options, PathProvider
 from theseus_kit_path.std_path import Path
-from theseus_kit_path.theseus_path import TheseusPath
 
 
 class PathPlugin(PathProvider):
@@ -23,18 +22,3 @@ class PathPlugin(PathProvider):
 
     def _path(self, text: str) -> PlatformPath:
         return Path(text)
-
-
-class TheseusPathPlugin(PathProvider):
-    """Theseus's paths over the same mounts."""
-
-    description = PluginDescription(
-        name="path-theseus",
-        version="0.1.0",
-        summary="Theseus's paths (equal by text, UTF-8 only) over the same mounts as path",
-        provides=frozenset({Group.PATH_HANDLING}),
-        options=Options,
-    )
-
-    def _path(self, text: str) -> PlatformPath:
-        return TheseusPath(text)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ExceptionRegistrationConformance,
     )
     from theseus_kit.testing.conformance.memory_changes import MemoryMappingConformance
+    from theseus_kit.testing.conformance.path_changes import PathHandlingConformance
     from theseus_kit.testing.conformance.symbolication import SymbolicationConformance
     from theseus_kit.testing.conformance.thread_local_storage import (
         ThreadLocalStorageConformance,
@@ -33,6 +34,7 @@ __all__ = [
     "Conformance",
     "ExceptionRegistrationConformance",
     "MemoryMappingConformance",
+    "PathHandlingConformance",
     "SymbolicationConformance",
     "ThreadLocalStorageConformance",
     "UnwindingConformance",
@@ -46,6 +48,7 @@ _SUITES = {
     "ThreadLocalStorageConformance": "thread_local_storage",
     "SymbolicationConformance": "symbolication",
     "UnwindingConformance": "unwinding",
+    "PathHandlingConformance": "path_changes",
     "ExceptionRegistrationConformance": "exception_registration",
 }
 
