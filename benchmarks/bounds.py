@@ -18,6 +18,12 @@ Bounds = dict[tuple[str, str], Bound]
 
 _BARE, _NATIVE = "bare Unicorn", "wasmtime-py"
 
+_TRACING: Bounds = {
+    ("trace of a ", ""): Bound(15 * _MICROSECOND, absolute=True),
+    ("C function, other calls traced", "untraced"): Bound(1.1),
+    ("hook, other calls traced", "untraced"): Bound(1.1),
+}
+
 _UNWINDING: Bounds = {
     ("first backtrace", ""): Bound(150_000 * _MICROSECOND, absolute=True),
     ("capturing a frame", ""): Bound(20 * _MICROSECOND, absolute=True),
@@ -36,6 +42,7 @@ EMULATED: Bounds = {
     ("compiling", _NATIVE): Bound(60),
     ("throw and catch", "libgcc"): Bound(1000 * _MICROSECOND, absolute=True),
     **_UNWINDING,
+    **_TRACING,
     ("process to fib(20)", _NATIVE): Bound(2),
     ("process, resident", _NATIVE): Bound(150 * _MEGABYTE, absolute=True),
 }
@@ -54,6 +61,7 @@ NATIVE: Bounds = {
     ("compiling", _NATIVE): Bound(1.2),
     ("throw and catch", "libgcc"): Bound(300 * _MICROSECOND, absolute=True),
     **_UNWINDING,
+    **_TRACING,
     ("process to fib(20)", _NATIVE): Bound(1.2),
 }
 

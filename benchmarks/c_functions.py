@@ -47,7 +47,7 @@ NAMES = {
 }
 
 
-def _call_loop(machine: Machine, loop: int, function: int, times: int) -> None:
+def call_loop(machine: Machine, loop: int, function: int, times: int) -> None:
     machine.call(loop, (times, function))
 
 
@@ -60,7 +60,7 @@ def measure(contenders: Contenders) -> list[Figure]:
         address = platform.namespace.resolve(name)
         if address is None:
             raise RuntimeError(f"the platform was assembled without {EmptyFunctions.description}")
-        contestants[name] = looped(partial(_call_loop, machine, loop, address), _CALLS)
+        contestants[name] = looped(partial(call_loop, machine, loop, address), _CALLS)
     peer = ""
     if contenders.machine == "emulated":
         peer = "bare out hook"
