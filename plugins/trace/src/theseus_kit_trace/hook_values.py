@@ -29,7 +29,7 @@ _ADDRESSES = frozenset(
 
 
 def _map_request(request: MapRequest) -> str:
-    parts = [f"{request.size} bytes {request.protection}"]
+    parts = [f"{request.size} bytes {_PROTECTIONS[request.protection]}"]
     placement = request.placement
     if isinstance(placement, AtAddress):
         parts.append(f"at {placement.address:#x}{' replacing' if placement.replace else ''}")
@@ -46,6 +46,16 @@ def _map_request(request: MapRequest) -> str:
     return f"<{' '.join(parts)}>"
 
 
+_PROTECTIONS = tuple(str(Protection(bits)) for bits in range(8))
+"""Made once: a flag's text takes as long as all the rest of a region's."""
+
+
+def _region(region: Region) -> str:
+    base = region.base
+    label = f" {region.label!r}" if region.label else ""
+    return f"{base:#x}-{base + region.size:#x} {_PROTECTIONS[region.protection]}{label}"
+
+
 def _registers(registers: Registers) -> str:
     return f"<rip={registers.rip:#x} rsp={registers.rsp:#x}>"
 
@@ -57,9 +67,9 @@ _BY_TYPE: dict[type, Callable[[Any], str]] = {
     str: repr,
     Task: lambda task: repr(task.name),
     MapRequest: _map_request,
-    Region: lambda region: repr(region)[1:-1].removeprefix("Region "),
+    Region: _region,
     AddressRange: lambda bounds: f"{bounds.start:#x}-{bounds.end:#x}",
-    Protection: str,
+    Protection: _PROTECTIONS.__getitem__,
     Registers: _registers,
     ExceptionContext: str,
     Plugin: lambda plugin: plugin.description.name,

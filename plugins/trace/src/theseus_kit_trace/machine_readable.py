@@ -10,19 +10,42 @@ from __future__ import annotations
 from collections.abc import Iterable
 from json.encoder import encode_basestring_ascii as quoted
 
-from theseus_kit_trace.spans import Outcome, Span
+from theseus_kit_trace.spans import CallFormat, Outcome, Span
 
 
 def _object(pairs: Iterable[tuple[str, str]]) -> str:
     return "{" + ", ".join([f"{quoted(name)}: {value}" for name, value in pairs]) + "}"
 
 
-def _arguments(span: Span) -> str:
-    call = span.call
-    return _object(
-        (name, value if plain else quoted(value))
-        for name, value, plain in zip(call.parameters, span.arguments, call.plain, strict=True)
-    )
+class _Spelling:
+    """What all calls of one hook or function have in common, written once."""
+
+    def __init__(self, call: CallFormat) -> None:
+        names = ", ".join([f"{quoted(name)}: %s" for name in call.parameters])
+        self._arguments = f"{{{names}}}"
+        self._plain = call.plain
+        plugin = "null" if call.plugin is None else quoted(call.plugin)
+        self.call = f'"kind": "{call.kind}", "name": "{call.name}", "plugin": {plugin}'
+        self.event = f'"name": "{call.name}", "cat": "{call.kind}"'
+
+    def arguments(self, span: Span) -> str:
+        """The arguments as an object."""
+        return self._arguments % tuple(
+            [
+                value if plain else quoted(value)
+                for value, plain in zip(span.arguments, self._plain, strict=True)
+            ]
+        )
+
+
+class _Spellings(dict[str, _Spelling]):
+    """By the call's label, made at its first call."""
+
+    def of(self, call: CallFormat) -> _Spelling:
+        found = self.get(call.label)
+        if found is None:
+            found = self[call.label] = _Spelling(call)
+        return found
 
 
 def _ending(outcome: Outcome) -> str:
@@ -44,6 +67,7 @@ class JsonLines:
 
     def __init__(self, *, times: bool) -> None:
         self._times = times
+        self._spellings = _Spellings()
 
     def opening(self) -> str:
         return ""
@@ -55,8 +79,7 @@ class JsonLines:
         return f"{self._head(span, now)}, {_ending(outcome)}}}\n"
 
     def _head(self, span: Span, now: int) -> str:
-        call = span.call
-        plugin = "null" if call.plugin is None else quoted(call.plugin)
+        spelling = self._spellings.of(span.call)
         times = ""
         if self._times:
             duration = (now - span.start) / 1000
@@ -67,8 +90,7 @@ class JsonLines:
         return (
             f'{{"number": {span.number}, "parent": {span.parent or "null"}, "depth": {span.depth}, '
             f'"task": {span.task}, "task_name": {quoted(span.task_name)}, '
-            f'"kind": {quoted(call.kind)}, "name": {quoted(call.name)}, "plugin": {plugin}{times}'
-            f'{frames}, "arguments": {_arguments(span)}'
+            f'{spelling.call}{times}{frames}, "arguments": {spelling.arguments(span)}'
         )
 
     def closing(self, unfinished: list[Span], now: int) -> str:
@@ -83,6 +105,7 @@ class TraceEvents:
 
     def __init__(self, title: str) -> None:
         self._title = title
+        self._spellings = _Spellings()
         self._named: dict[int, str] = {}
 
     def opening(self) -> str:
@@ -102,11 +125,11 @@ class TraceEvents:
         frames = ""
         if span.frames:
             frames = f', "frames": {quoted(" < ".join(span.frames))}'
-        call = span.call
+        spelling = self._spellings.of(span.call)
         return (
             f'{track},\n{{"ph": "B", "pid": {_PROCESS}, "tid": {span.task}, '
-            f'"ts": {span.start / 1000:.3f}, "name": {quoted(call.name)}, '
-            f'"cat": {quoted(call.kind)}, "args": {{"arguments": {_arguments(span)}{frames}}}}}'
+            f'"ts": {span.start / 1000:.3f}, {spelling.event}, '
+            f'"args": {{"arguments": {spelling.arguments(span)}{frames}}}}}'
         )
 
     def end(self, span: Span, outcome: Outcome, now: int) -> str:

@@ -128,7 +128,8 @@ class TracedHook:
         self._show_result = hook_values.result_shower(call.name)
         plain = (False,) * len(call.parameters)
         self._call = CallFormat(
-            str(call), call.kind.value, call.name, None, call.parameters, plain, named=True
+            *(str(call), call.kind.value, call.name, None, call.parameters, plain),
+            template=", ".join(f"{name}=%s" for name in call.parameters),
         )
 
     def before(self, arguments: tuple[Any, ...]) -> Span | None:
@@ -169,9 +170,7 @@ class TracedFunction:
         call = self._platform_call
         found = format_of(self._function.prototype)
         kind, name, plugin = call.kind.value, call.name, call.plugin
-        common = CallFormat(
-            str(call), kind, name, plugin, found.parameters, found.plain, named=False
-        )
+        common = CallFormat(str(call), kind, name, plugin, found.parameters, found.plain)
         self._known = found, common
         return self._known
 

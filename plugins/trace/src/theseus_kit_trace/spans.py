@@ -16,8 +16,8 @@ class CallFormat(NamedTuple):
     parameters: tuple[str, ...]
     plain: tuple[bool, ...]
     """Which arguments are decimal numbers."""
-    named: bool
-    """Arguments are written ``name=value``, as hooks are called."""
+    template: str | None = None
+    """``name=%s, …``: how text names arguments, as hooks are called. None: by their places."""
 
 
 class Span:

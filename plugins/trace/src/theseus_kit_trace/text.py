@@ -28,9 +28,8 @@ class TextFormatter:
 
     def begin(self, span: Span) -> str:
         call = span.call
-        if call.named:
-            pairs = zip(call.parameters, span.arguments, strict=True)
-            shown = ", ".join([f"{name}={value}" for name, value in pairs])
+        if call.template is not None:
+            shown = call.template % span.arguments
         else:
             shown = ", ".join(span.arguments)
         ended = " {\n" if self._open is not None else ""
