@@ -55,7 +55,7 @@ class Quantum:
                 return
             if not self._is_contended():
                 self._is_wanted.clear()
-                if self._is_contended():  # since then: its start() came too early to be seen
-                    self._is_wanted.set()
+                if self._is_closed.is_set() or self._is_contended():
+                    self._is_wanted.set()  # since then: it was set too early to be seen
             elif self._switches() == before:
                 self._preempt()
