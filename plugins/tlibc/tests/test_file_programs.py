@@ -16,9 +16,17 @@ from theseus_kit.assembly import assemble
 from theseus_kit.machine import machine_names
 from theseus_kit.values.paths import MemoryMount, Mount, OpenMode
 
-SOURCE = Path(__file__).with_name("file_program.c")
-PROGRAMS = re.search(r"programs\[\].*?\{(.*?)\}", SOURCE.read_text(), re.DOTALL)[1]
-NAMES = [name.strip() for name in PROGRAMS.split(",") if name.strip()]
+SOURCES = ("file_program.c", "stdio_program.c")
+
+
+def programs_of(source):
+    """The names of a source's programs, in order."""
+    text = Path(__file__).with_name(source).read_text()
+    found = re.search(r"programs\[\].*?\{(.*?)\}", text, re.DOTALL)[1]
+    return [name.strip() for name in found.split(",") if name.strip()]
+
+
+PROGRAMS = [(source, name) for source in SOURCES for name in programs_of(source)]
 ROOM = 20_000
 
 HOST = """
@@ -65,24 +73,29 @@ def fill_memory(hooks, at):
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory):
+def images(tmp_path_factory):
+    """The sources, compiled."""
     compiler = shutil.which("gcc") or pytest.skip("no C compiler is installed")
-    image = tmp_path_factory.mktemp("files") / "program.so"
-    command = [compiler, "-shared", "-fPIC", "-O1", "-w", "-o", image, SOURCE]
-    subprocess.run(command, check=True)
-    return image
+    directory = tmp_path_factory.mktemp("files")
+    images = {}
+    for source in SOURCES:
+        images[source] = directory / f"{source}.so"
+        path = Path(__file__).with_name(source)
+        command = [compiler, "-shared", "-fPIC", "-O1", "-w", "-o", images[source], path]
+        subprocess.run(command, check=True)
+    return images
 
 
 @pytest.fixture(scope="module")
-def on_the_host(image, tmp_path_factory):
+def on_the_host(images, tmp_path_factory):
     """What a program sees on the host."""
 
     @functools.cache
-    def run(number):
+    def run(source, number):
         tree = tmp_path_factory.mktemp("host")
         make_tree(tree)
         done = subprocess.run(
-            [sys.executable, "-c", HOST, image, str(number), str(ROOM)],
+            [sys.executable, "-c", HOST, images[source], str(number), str(ROOM)],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=True,
             cwd=tree,
         )  # fmt: skip
@@ -110,9 +123,11 @@ def readable(numbers):
 
 @pytest.mark.parametrize("tree", ["host", "memory"])
 @pytest.mark.parametrize("machine", machine_names())
-@pytest.mark.parametrize("name", NAMES)
-def test_a_program_sees_what_it_sees_on_the_host(image, on_the_host, tmp_path, name, machine, tree):
-    number = NAMES.index(name)
+@pytest.mark.parametrize(("source", "name"), PROGRAMS)
+def test_a_program_sees_what_it_sees_on_the_host(
+    images, on_the_host, tmp_path, source, name, machine, tree
+):
+    number = programs_of(source).index(name)
     with assemble(machine=machine) as platform:
         if tree == "host":
             make_tree(tmp_path)
@@ -120,6 +135,6 @@ def test_a_program_sees_what_it_sees_on_the_host(image, on_the_host, tmp_path, n
         else:
             platform.hooks.path_mount(mount=MemoryMount("/tree"))
             fill_memory(platform.hooks, "/tree")
-        seen = in_the_guest(platform, image, number)
+        seen = in_the_guest(platform, images[source], number)
 
-    assert readable(seen) == readable(on_the_host(number))
+    assert readable(seen) == readable(on_the_host(source, number))

@@ -81,6 +81,8 @@ class ProvidedSymbols:
                 return None
             else:
                 address = self._arena.place(symbol.initial, symbol.alignment)
+                if symbol.placed is not None:
+                    symbol.placed(address)
             self._addresses[name] = address
         return address
 

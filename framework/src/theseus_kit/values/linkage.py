@@ -66,6 +66,9 @@ class CObject(NamedTuple):
     thread_local: bool = False
     """Each task has a copy of its own, at a fixed offset from the thread pointer: glibc's libm
     reaches ``errno`` so. :meth:`Namespace.thread_local` tells its module."""
+    placed: Callable[[int], None] | None = None
+    """Told the address when an image first imports it: for a variable that points at something,
+    ``stdout``, which is then made. Not for thread-local ones."""
 
 
 class DirectWay(NamedTuple):

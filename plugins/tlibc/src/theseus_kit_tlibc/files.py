@@ -128,10 +128,13 @@ class Files:
 
     def usable(self, descriptor: int) -> OpenFile:
         """An open file for more than starting paths and telling its status: EBADF for O_PATH."""
+        return self.usable_description(descriptor).file
+
+    def usable_description(self, descriptor: int) -> Description:
         description = self.description(descriptor)
         if description.flags & O_PATH:
             raise PlatformError(f"descriptor {descriptor} only holds a file", errno.EBADF)
-        return description.file
+        return description
 
     def check_room(self, lowest: int = 0) -> int:
         """The number the next file gets, ``lowest`` or more. Raises PlatformError (EMFILE)."""

@@ -17,6 +17,8 @@ from theseus_kit_tlibc.locks import Locks
 from theseus_kit_tlibc.transfer import Transfers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pluggy import HookRelay
 
     from theseus_kit.machine.protocol import Machine, Memory
@@ -57,6 +59,8 @@ class Library:
         self.locks = Locks(self)
         self.files.closing = self.locks.forget
         self.transfers = Transfers(self)
+        self.at_exit: list[Callable[[], None]] = []
+        """What exit() does after the guest's own functions."""
         self._constants: dict[bytes, int] = {}
 
     @property

@@ -30,6 +30,8 @@ from theseus_kit_tlibc.semaphore import Semaphore
 from theseus_kit_tlibc.signal import Signal
 from theseus_kit_tlibc.signal_send import SignalSending
 from theseus_kit_tlibc.stdio import Stdio
+from theseus_kit_tlibc.stdio_files import StdioFiles
+from theseus_kit_tlibc.stdio_print import StdioPrint
 from theseus_kit_tlibc.stdlib import Stdlib
 from theseus_kit_tlibc.stdlib_abort import Abort
 from theseus_kit_tlibc.string import String
@@ -78,16 +80,20 @@ class CLibraryPlugin(Plugin):
         self._link = Link(library, has_vector=own_tls)
         self._random = SysRandom(library)
         self._stdlib = Stdlib(library)
+        fcntl = Fcntl(library)
+        self._files = StdioFiles(library, fcntl, self._errno)
+        library.at_exit.append(self._files.flush_all)
         mutexes = Mutexes(library)
         self._headers = (
             *(String(library), self._stdlib, Stdio(library), self._errno, Assert(library)),
-            *(Time(library), Unistd(library), Fcntl(library), SysMman(library), self._signal),
+            *(Time(library), Unistd(library), fcntl, SysMman(library), self._signal),
             *(Sched(library), Pthread(library), self._random, SysAuxv(library), self._link),
             *(Syscall(library), Math(library), Pwd(library)),
             *(SignalSending(library, self._signal), Abort(library, self._signal)),
             *(UnistdNames(library), UnistdProcess(library), SysUio(library), SysStat(library)),
             *(SysStatfs(library), SysIoctl(library), SysFile(library), SysSendfile(library)),
             *(Dirent(library), SysSysmacros(library)),
+            *(self._files, StdioPrint(library, self._files)),
             *(PthreadAttr(library), PthreadKey(library), PthreadMutex(library, mutexes)),
             *(PthreadCond(library, mutexes), PthreadRwlock(library), PthreadSync(library)),
             *(Semaphore(library), Futex(library), SysPrctl(library), Poll(library)),
@@ -127,6 +133,7 @@ class CLibraryPlugin(Plugin):
 
     @hookimpl
     def platform_closed(self) -> None:
+        self._files.flush_all()
         self._library.files.close_all()
 
 

@@ -1,4 +1,4 @@
-"""stdio.h: formatting into memory. Streams are not here: what programs print goes through write().
+"""stdio.h: formatting, and into memory. Streams are :mod:`.stdio_files`' and :mod:`.stdio_print`'s.
 
 Every conversion of C17 7.21.6.1 but ``%n`` (an error, as fortified libcs have it), ``%a`` and
 wide characters and strings; ``long double`` is not passed in a form that Python can read.
@@ -61,6 +61,20 @@ class Stdio(Header):
     def snprintf_chk(self, text: int, size: int, flag: int, room: int, template: int) -> int:
         """The compiler passes the size of the object; its own check is the guest's mapping."""
         return self._print(text, size, template, CallArguments(self.library.machine, 5))
+
+    @c_function(
+        "int __sprintf_chk(char *str, int flag, size_t room, const char *format, ...)",
+        on_error=MINUS_ONE,
+    )
+    def sprintf_chk(self, text: int, flag: int, room: int, template: int) -> int:
+        return self._print(text, _INT_MAX, template, CallArguments(self.library.machine, 4))
+
+    @c_function(
+        "int __vsprintf_chk(char *str, int flag, size_t room, const char *format, va_list *ap)",
+        on_error=MINUS_ONE,
+    )
+    def vsprintf_chk(self, text: int, flag: int, room: int, template: int, arguments: int) -> int:
+        return self.vsprintf(text, template, arguments)
 
     @c_function(
         "int __vsnprintf_chk(char *str, size_t size, int flag, size_t room, const char *format, "

@@ -186,6 +186,8 @@ class Stdlib(Header):
     @c_function("void exit(int status)", reenters=True)
     def exit(self, status: int) -> NoReturn:
         self.cxa_finalize(0)
+        for action in self.library.at_exit:
+            action()
         self.exit_now(status)
 
     @c_function("void _exit(int status)", system_call=231, aliases=("_Exit",))
