@@ -48,7 +48,7 @@ class Quantum:
             self._thread.join()
 
     def _run(self) -> None:
-        while True:
+        while not self._is_closed.is_set():  # set before is_wanted, which may be cleared below
             self._is_wanted.wait()
             before = self._switches()
             if self._is_closed.wait(self._seconds):

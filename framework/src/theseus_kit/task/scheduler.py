@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from threading import current_thread
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from theseus_kit.errors import DeadlockError, MachineError, PlatformError, TaskExit
 from theseus_kit.task.task import READY, RUNNING, WAITING, Task
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 
     from theseus_kit.clock import Clock
     from theseus_kit.machine.protocol import Machine
+    from theseus_kit.task.hub import Hub
     from theseus_kit.task.quantum import Quantum
     from theseus_kit.task.wait_queue import WaitQueue
     from theseus_kit.task.waiting import Events
     from theseus_kit.values.symbols import BacktraceEntry
 
 _INTERRUPTED = object()
+_MOST_SHOWN = 16
+"""Tasks of a deadlock that its message names; the error has them all."""
 
 
 class Scheduler:
@@ -51,6 +54,8 @@ class Scheduler:
         """What of the world outside tasks wait for; made at the first wait."""
         self._quantum: Quantum | None = None
         """Made with the second task."""
+        self._hub: Hub | None = None
+        """Of the host thread that the platform was used on last."""
         self._listeners: list[Callable[[Task, Task], None]] = []
         self._is_closing = False
 
@@ -237,7 +242,10 @@ class Scheduler:
             raise
         left.greenlet = getcurrent()
         left.host_thread = current_thread()
-        self._enter(task).switch()
+        if task.greenlet is None:
+            self._hub_here().start(task)
+        else:
+            task.greenlet.switch()
         left.greenlet = left.host_thread = None
         if left.error is not None:
             self._raise(left)
@@ -251,17 +259,19 @@ class Scheduler:
             for listener in self._listeners:
                 listener(left, task)
 
-    def _enter(self, task: Task) -> Any:
-        """The greenlet that goes on with a task; made now for one that has not begun."""
-        if task.greenlet is None:
-            from greenlet import greenlet
+    def _hub_here(self) -> Hub:
+        """What starts tasks on this host thread."""
+        if self._hub is None or self._hub.host_thread is not current_thread():
+            from theseus_kit.task.hub import Hub
 
-            assert self._main is not None
-            task.greenlet = greenlet(self._begin(task), self._main.greenlet)
-        return task.greenlet
+            self._hub = Hub(self._run, self._succeed)
+        return self._hub
 
-    def _begin(self, task: Task) -> Callable[..., None]:
+    def _run(self, task: Task) -> None:
         raise NotImplementedError("a scheduler alone starts no tasks")
+
+    def _succeed(self) -> Task:
+        raise NotImplementedError("a scheduler alone ends no tasks")
 
     def _raise(self, task: Task) -> NoReturn:
         error, task.error = task.error, None
@@ -275,7 +285,10 @@ class Scheduler:
             stuck.append(
                 StuckTask(task.id, task.name, _description(task.waits_for), tuple(backtrace))
             )
-        reason = "deadlock: " + "; ".join(map(str, stuck))
+        shown = [str(task) for task in stuck[:_MOST_SHOWN]]
+        if len(stuck) > len(shown):
+            shown.append(f"and {len(stuck) - len(shown)} more")
+        reason = "deadlock: " + "; ".join(shown)
         error = DeadlockError(Panicked(reason), stuck)
         error.backtrace = stuck[0].backtrace if stuck else ()
         return error

@@ -207,23 +207,10 @@ class Tasks(Scheduler):
 
     # A task's Python side
 
-    def _begin(self, task: Task) -> Callable[..., None]:
+    def _run(self, task: Task) -> None:
+        """Run a task to its end: the body of its greenlet."""
+        task.state = RUNNING
         body, task.body = task.body, None
-
-        def run(*_: object) -> None:
-            from greenlet import getcurrent
-
-            task.state = RUNNING
-            self._run(task, body)
-            chosen = self._successor()
-            self._select(chosen)
-            # A greenlet that ends goes on as its parent.
-            getcurrent().parent = self._enter(chosen)
-
-        return run
-
-    def _run(self, task: Task, body: Callable[[], Any] | None) -> None:
-        """Run a task to its end."""
         hooks = self._hooks
         assert hooks is not None
         error: BaseException | None = None
@@ -258,12 +245,13 @@ class Tasks(Scheduler):
             task.state = ENDED
             self._send_to_main(error)
 
-    def _successor(self) -> Task:
-        """Who goes on when the current task has ended."""
+    def _succeed(self) -> Task:
+        """Choose and select who goes on when the current task has ended."""
         main = self.main
-        if main.error is not None or self._is_closing:
-            return main
-        return self._choose()
+        has_to_be_main = main.error is not None or self._is_closing
+        chosen = main if has_to_be_main else self._choose()
+        self._select(chosen)
+        return chosen
 
     def close(self) -> None:
         """End every task but the main one where it stands: TaskExit is raised there.
@@ -287,6 +275,8 @@ class Tasks(Scheduler):
         self._ready.clear()
         for task in others:
             self._end_now(task)
+        if self._hub is not None:
+            self._hub.close()
         if self._events is not None:
             self._events.close()
 
