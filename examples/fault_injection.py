@@ -51,7 +51,10 @@ def run(store: Store, exports: object) -> None:
     def call(name: str, *arguments: int) -> int | None:
         return exports[name](store, *arguments)
 
-    print("grown from", call("grow", 3), "to", exports["memory"].size(store), "pages")
+    grown_from = call("grow", 3)
+    if grown_from == -1:
+        raise MemoryError("memory.grow was refused")  # as WebAssembly lets it be
+    print("grown from", grown_from, "to", exports["memory"].size(store), "pages")
     print("table from", call("grow_table", 5), "to", exports["table"].size(store))
     call("store", 3 * 65536, 77)
     print("stored", call("load", 3 * 65536))

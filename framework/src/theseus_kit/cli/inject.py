@@ -66,9 +66,12 @@ def inject_command(
     per_site: Annotated[
         int, typer.Option(min=1, metavar="N", help="Calls tried of each place in the guest.")
     ] = 1,
-    per_call: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Places tried of each call, spread evenly.")
-    ] = 40,
+    per_phase: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Places tried of each call in each function of Wasmtime's API."
+        ),
+    ] = 4,
     timeout: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="Time limit of one run.")
     ] = 30.0,
@@ -102,7 +105,7 @@ def inject_command(
     count = jobs or len(os.sched_getaffinity(0))
     with Sweep(chosen, seconds=timeout, jobs=count) as running:
         print(f"running {chosen.path} without a fault …", file=sys.stderr)
-        plan = running.plan(per_site=per_site, per_call=per_call, error=error, only=calls)
+        plan = running.plan(per_site=per_site, per_phase=per_phase, error=error, only=calls)
         results = in_order(plan, list(_with_progress(running, plan)))
     if output is not None:
         wasmtime, command = _wasmtime_version(), _command()

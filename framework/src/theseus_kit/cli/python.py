@@ -57,6 +57,12 @@ def python_command(
             help="Show the runtime this host directory instead of all the host's files.",
         ),
     ] = None,
+    deterministic: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEED", help="Run the same each time: a virtual clock, seeded randomness."
+        ),
+    ] = None,
     strict: StrictOption = False,
     wasmtime: WasmtimeOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the assembly.")] = False,
@@ -71,7 +77,10 @@ def python_command(
     # Not when the program's last line has run: its threads and exit handlers run after that.
     atexit.register(resources.close)
     platform = resources.enter_context(
-        assemble_platform(plugins, machine, option, {"tlibc": _host_surroundings()})
+        assemble_platform(
+            *(plugins, machine, option, {"tlibc": _host_surroundings()}),
+            deterministic=deterministic,
+        )
     )
     if verbose:
         print(platform.report, file=sys.stderr)

@@ -20,7 +20,13 @@ from typing import Any
 from theseus_kit.assembly import assemble
 from theseus_kit.cli.directories import parse_directories
 from theseus_kit.cli.run import Run, run_module
-from theseus_kit.errors import GuestKilled, MissingSymbolError, PluginError, TheseusKitError
+from theseus_kit.errors import (
+    DeadlockError,
+    GuestKilled,
+    MissingSymbolError,
+    PluginError,
+    TheseusKitError,
+)
 from theseus_kit.platform import Platform
 from theseus_kit.testing.sweep.job import Job, Outcome, Target, function_names
 from theseus_kit.values.exceptions import Exited
@@ -94,13 +100,28 @@ def _run(job: Job, limit: _Limit) -> Outcome:
         if isinstance(killed.reason, Exited):
             ended = Outcome("finished", killed.reason.status)
         else:
-            frames = function_names(killed.backtrace)
-            ended = Outcome("killed", type="GuestKilled", message=str(killed), frames=frames)
+            ended = Outcome(
+                "killed", type=type(killed).__name__, message=str(killed), frames=_frames(killed)
+            )
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it is the run's end, told on
         ended = _raised(error)
     if platform is None:
         return ended._replace(assembled=False)
     return ended._replace(reports_errors=_reporting(platform, job.watcher_options.get("trace")))
+
+
+def _frames(killed: GuestKilled) -> tuple[str, ...]:
+    """Where the guest was; of a deadlock, where each of its tasks waits."""
+    if not isinstance(killed, DeadlockError):
+        return function_names(killed.backtrace)
+    return tuple(
+        line
+        for stuck in killed.stuck
+        for line in (
+            f"({stuck})",
+            *function_names(stuck.backtrace),
+        )
+    )
 
 
 def _raised(error: BaseException) -> Outcome:

@@ -6,6 +6,7 @@ import signal
 from enum import Enum
 from typing import NamedTuple
 
+from theseus_kit.errors import DeadlockError
 from theseus_kit.testing.sweep.job import Outcome
 
 
@@ -67,9 +68,12 @@ def _different(
     message = _first_line(outcome.message)
     if outcome.kind == "killed":
         message = message.removeprefix("guest killed: ")
+        if outcome.type == DeadlockError.__name__:
+            return Verdict.HUNG, message
+        # A C library may pass on what was written to stderr; it is told here, and in full.
+        message = message.partition("; it said:")[0]
         told = _telling_line(ended.stderr)
-        # A C library that passes on what was written to stderr has said it already.
-        return Verdict.ABORTED, f"{message}; {told}" if told and told not in message else message
+        return Verdict.ABORTED, f"{message}; {told}" if told else message
     if outcome.kind == "trap":
         return Verdict.TRAPPED, _last_line(outcome.message)
     if outcome.kind == "error":

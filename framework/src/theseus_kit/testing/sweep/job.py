@@ -45,8 +45,9 @@ class Target(NamedTuple):
         words += ["--machine", self.machine, "--plugins", ",".join(("inject", *self.plugins))]
         for option in (*options, f"inject.rules={rules}"):
             words += ["--option", option]
+        words += ["--deterministic", str(self.seed)]
         if not self.is_program:
-            words += ["--deterministic", str(self.seed), "--compile", self.compile_on]
+            words += ["--compile", self.compile_on]
             words += [word for text in self.directories for word in ("--dir", text)]
             words += [] if self.invoke is None else ["--invoke", self.invoke]
         return shlex.join([*words, self.path, *self.arguments])

@@ -3,7 +3,8 @@
 What is failed is what the contract lets fail: C functions that have a way to report an error,
 system calls, and hooks that may raise one. A hook that is asked within a C function or a system
 call that is failed itself is left out: its caller hears the same error either way. Calls of one
-function from one place in the guest are alike; so many of each place are tried.
+function from one place in the guest are alike; so many of each place are tried, and so many places
+of each phase: the function of Wasmtime's C API that is at work.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class Plan(NamedTuple):
     calls: Mapping[str, int]
     """How often each call was made in the traced run, those that are not failed too."""
     left_out: int
-    """Places that were not tried, because of the limit for one call."""
+    """Places that were not tried, because of the limit for one phase."""
 
 
 def make_plan(
@@ -104,15 +105,15 @@ def make_plan(
     reports_errors: Iterable[str],
     *,
     per_site: int,
-    per_call: int,
+    per_phase: int,
     error: str | None = None,
     only: str = "*",
 ) -> Plan:
     """Choose faults from a trace in JSON lines that has frames.
 
-    ``per_site``: calls tried of each place; ``per_call``: places tried of each function, spread
-    over the run where there are more; ``error``: the error number of all, by name; ``only``:
-    patterns of the calls that are failed. Raises UsageError.
+    ``per_site``: calls tried of each place; ``per_phase``: places tried of each function within
+    each phase, evenly spread where there are more; ``error``: the error number of all, by name;
+    ``only``: patterns of the calls that are failed. Raises UsageError.
     """
     patterns = parse_patterns(only)
     if error is not None and error not in errno.errorcode.values():
@@ -142,11 +143,11 @@ def make_plan(
         )
     chosen: list[Fault] = []
     left_out = 0
-    by_call: dict[str, list[list[Fault]]] = {}
-    for (label, _), alike in sites.items():
-        by_call.setdefault(label, []).append(alike)
-    for places in by_call.values():
-        kept = _spread(places, per_call)
+    phases: dict[tuple[str, str], list[list[Fault]]] = {}
+    for alike in sites.values():
+        phases.setdefault((alike[0].call, alike[0].phase), []).append(alike)
+    for places in phases.values():
+        kept = _spread(places, per_phase)
         left_out += len(places) - len(kept)
         for alike in kept:
             chosen += [fault._replace(alike=len(alike)) for fault in alike[:per_site]]

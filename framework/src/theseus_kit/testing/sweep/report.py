@@ -117,8 +117,21 @@ def markdown(
     for (call, error), verdicts in sorted(by_call.items()):
         row = " | ".join(str(verdicts[verdict] or "") for verdict in counted)
         lines.append(f"| `{call}` | {error} | {row} |")
-    lines += ["", *_bad(results), *_all(results)]
+    lines += ["", *_by_phase(results, counted), *_bad(results), *_all(results)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _by_phase(results: Sequence[FaultResult], counted: dict[Verdict, int]) -> list[str]:
+    """Which functions of the API stand what."""
+    by_phase: dict[str, Counter[Verdict]] = {}
+    for result in results:
+        by_phase.setdefault(result.fault.phase, Counter())[result.verdict] += 1
+    lines = ["## By function of the API", "", f"| function | {_heads(counted)} |"]
+    lines.append(f"| --- |{' --- |' * len(counted)}")
+    for phase, verdicts in by_phase.items():
+        row = " | ".join(str(verdicts[verdict] or "") for verdict in counted)
+        lines.append(f"| `{phase}` | {row} |")
+    return [*lines, ""]
 
 
 def _heads(counted: dict[Verdict, int]) -> str:

@@ -76,7 +76,7 @@ class Sweep:
         self,
         *,
         per_site: int = 1,
-        per_call: int = 40,
+        per_phase: int = 4,
         error: str | None = None,
         only: str = "*",
     ) -> Plan:
@@ -93,7 +93,7 @@ class Sweep:
             trace,
             traced.outcome.reports_errors,
             per_site=per_site,
-            per_call=per_call,
+            per_phase=per_phase,
             error=error,
             only=only,
         )
