@@ -60,9 +60,8 @@ print(json.dumps({
 that a child was forked from as the child's own (exec_mmap in fs/exec.c)."""
 
 _PARTS = """
-import ctypes, importlib.metadata, importlib.util, pathlib
+import ctypes, importlib.util, pathlib
 import pluggy, typer
-list(importlib.metadata.entry_points(group="theseus_kit"))
 if machine == "emulated":
     found = importlib.util.find_spec("unicorn").submodule_search_locations[0]
     unicorn = ctypes.CDLL(str(next(pathlib.Path(found, "lib").glob("libunicorn.so*"))))
@@ -74,8 +73,8 @@ application = typer.Typer()
 application.command()(lambda: None)
 application(standalone_mode=False)
 """
-"""The libraries a run stands on and nothing of ours: an empty typer command, pluggy, the entry
-points read, Unicorn opened."""
+"""The libraries a run stands on and nothing of ours: an empty typer command, pluggy, Unicorn
+opened."""
 
 HERE, NATIVE, NOTHING = "here", "wasmtime-py", "python -c pass"
 PARTS = "the libraries alone"

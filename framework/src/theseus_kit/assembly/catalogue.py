@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from importlib import metadata
 
+from theseus_kit.assembly.entry_points import EntryPoint, entry_points
 from theseus_kit.errors import AssemblyError
 from theseus_kit.hookspecs import PROJECT, Group
 from theseus_kit.plugin import Plugin, PluginDescription
@@ -17,7 +17,7 @@ from theseus_kit.plugin import Plugin, PluginDescription
 class Installed:
     """An entry point of the group ``theseus_kit``; its plugin is imported when first asked for."""
 
-    def __init__(self, entry_point: metadata.EntryPoint) -> None:
+    def __init__(self, entry_point: EntryPoint) -> None:
         self.entry_point = entry_point
 
     @property
@@ -27,8 +27,7 @@ class Installed:
     @property
     def distribution(self) -> str:
         """The distribution that brought it, with its version."""
-        dist = self.entry_point.dist
-        return "unknown" if dist is None else f"{dist.name} {dist.version}"
+        return self.entry_point.distribution
 
     @cached_property
     def _loaded(self) -> tuple[type[Plugin] | None, str | None]:
@@ -61,8 +60,7 @@ class Catalogue:
     """What is installed, by name."""
 
     def __init__(self) -> None:
-        entries = metadata.entry_points(group=PROJECT)
-        self._installed = {entry.name: Installed(entry) for entry in entries}
+        self._installed = {entry.name: Installed(entry) for entry in entry_points(PROJECT)}
 
     def __iter__(self) -> Iterator[Installed]:
         return iter(sorted(self._installed.values(), key=lambda installed: installed.name))
