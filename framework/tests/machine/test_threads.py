@@ -354,6 +354,50 @@ def test_a_preemption_while_nothing_runs_does_nothing(guest) -> None:
     assert not seen
 
 
+@pytest.mark.parametrize("ask", ["interrupt", "preempt"])
+def test_nothing_is_asked_of_threads_that_wait_while_an_idle_one_is_selected(
+    guest, switcher, ask
+) -> None:
+    machine, seen = guest.machine, []
+    machine.set_preemption(lambda: seen.append(1))
+    wait = machine.export(lambda: switcher.go_to(switcher.hub) or 0, 0, reenters=True)
+    waiting = switcher.start(lambda: guest.run("ffd7 488d4001 c3", wait))  # call rdi; inc rax
+    switcher.go_to(waiting)
+    machine.select_thread(guest.thread)
+    getattr(machine, ask)()
+    assert guest.run("488d4701 c3", 1) == 2
+    switcher.go_to(waiting)
+    machine.select_thread(guest.thread)
+    assert switcher.results == {0: 1}
+    assert not seen
+
+
+def test_an_interrupt_while_python_has_control_reaches_whichever_thread_goes_on(
+    guest, switcher
+) -> None:
+    machine = guest.machine
+    turns = iter(["pause", "interrupt"])
+
+    def turn() -> int:
+        if next(turns) == "interrupt":
+            machine.interrupt()
+        switcher.switch()
+        return 0
+
+    export = machine.export(turn, 0, reenters=True)
+
+    def run() -> str:
+        try:
+            guest.run("ffd7 c3", export)
+        except GuestInterrupted:
+            return "interrupted"
+        return "returned"
+
+    switcher.start(run)
+    switcher.start(run)
+    assert switcher.run() == {0: "interrupted", 1: "returned"}
+
+
 def test_a_preemption_while_python_has_control_comes_when_guest_code_goes_on(guest) -> None:
     machine, seen = guest.machine, []
     machine.set_preemption(lambda: seen.append("preempted"))

@@ -284,8 +284,9 @@ class Machine(Protocol):
         """Have the guest code that runs stop between two of its instructions, and the callback
         of :meth:`set_preemption` run there, at rest. From any host thread.
 
-        While Python holds control the request waits until guest code goes on. Requests that
-        nobody has answered yet are one. No effect where no call is in progress.
+        While Python holds control the request waits until guest code goes on, of whichever
+        thread. Requests that nobody has answered yet are one. No effect where no call is in
+        progress on the selected thread.
         """
         ...
 
@@ -401,7 +402,11 @@ class Machine(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """Make the running :meth:`call` raise GuestInterrupted. From any host thread."""
+        """Make the running :meth:`call` raise GuestInterrupted. From any host thread.
+
+        While Python holds control this waits until guest code goes on, of whichever thread. No
+        effect where no call is in progress on the selected thread.
+        """
         ...
 
     def close(self) -> None:

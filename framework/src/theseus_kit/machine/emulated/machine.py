@@ -156,11 +156,9 @@ class EmulatedMachine:
         self._loop.requests.preemption = callback
 
     def preempt(self) -> None:
-        loop = self._loop
-        if loop.in_progress:
-            loop.requests.preempt()
-            if loop.thread.place == GUEST:
-                self._cpu.stop()
+        self._loop.requests.preempt(self._loop.thread)
+        if self._loop.thread.place == GUEST:
+            self._cpu.stop()
 
     @property
     def thread_pointer_cell(self) -> None:
@@ -233,7 +231,7 @@ class EmulatedMachine:
             if thread.place or not thread.top or not release.alive:
                 return self.call(address, values)
             if loop.requests.any:
-                loop.forget_requests()
+                loop.requests.forget(thread)
             return run(pc)
 
         return prepared
@@ -290,11 +288,9 @@ class EmulatedMachine:
         return self._own + PAGE_SIZE <= address < self._own + OWN_SIZE
 
     def interrupt(self) -> None:
-        loop = self._loop
-        if loop.in_progress:
-            loop.requests.interrupt()
-            if loop.thread.place == GUEST:
-                self._cpu.stop()
+        self._loop.requests.interrupt(self._loop.thread)
+        if self._loop.thread.place == GUEST:
+            self._cpu.stop()
 
     def close(self) -> None:
         if not self._release.alive:

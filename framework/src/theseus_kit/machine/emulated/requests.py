@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from theseus_kit.errors import GuestInterrupted
+from theseus_kit.machine.emulated.thread import IDLE, EmulatedThread
 from theseus_kit.machine.protocol import PreemptionCallback
 
 
 class Requests:
     """Keeps what was asked for until the guest is between two instructions, the CPU at rest."""
 
-    __slots__ = ("_interrupted", "_preempted", "any", "preemption")
+    __slots__ = ("_asked", "_interrupted", "_preempted", "any", "preemption")
 
     def __init__(self) -> None:
         self.any = False
@@ -17,20 +18,25 @@ class Requests:
         self.preemption: PreemptionCallback | None = None
         self._interrupted = False
         self._preempted = False
+        self._asked: EmulatedThread | None = None
+        """The thread that was selected when something was last asked."""
 
-    def interrupt(self) -> None:
-        self._interrupted = self.any = True
+    def interrupt(self, thread: EmulatedThread) -> None:
+        """Ask the guest to end, unless nothing is in progress on the thread that is selected."""
+        if thread.place != IDLE:
+            self._asked = thread
+            self._interrupted = self.any = True
 
-    def preempt(self) -> None:
-        self._preempted = self.any = True
+    def preempt(self, thread: EmulatedThread) -> None:
+        """Ask the guest to stop for a moment, under the same condition."""
+        if thread.place != IDLE:
+            self._asked = thread
+            self._preempted = self.any = True
 
-    def forget(self) -> None:
-        """Drop what was meant for calls that are over."""
-        self._interrupted = self._preempted = self.any = False
-
-    @property
-    def preempted(self) -> bool:
-        return self._preempted
+    def forget(self, thread: EmulatedThread) -> None:
+        """Before an outermost call on a thread: drop what was meant for the one before it."""
+        if self._asked is thread:
+            self._interrupted = self._preempted = self.any = False
 
     def raise_interrupt(self) -> None:
         """Raise GuestInterrupted if that was asked for."""

@@ -84,8 +84,6 @@ class RunLoop:
         self.exception: ExceptionCallback | None = None
         self.requests = Requests()
         self.pulse = Pulse(self)
-        self.suspended: set[EmulatedThread] = set()
-        """Threads that are not selected and have calls in progress."""
         self.uses_mailbox: Callable[[int], bool] = lambda _: False
         """Whether the code at an address is midway through the mailbox that all threads share."""
         self._cpu = cpu
@@ -109,11 +107,6 @@ class RunLoop:
         self._runs_at_last_beat = self._runs
         return True
 
-    @property
-    def in_progress(self) -> bool:
-        """Whether any thread has a call in progress."""
-        return self.thread.place != IDLE or bool(self.suspended)
-
     def select(self, thread: EmulatedThread) -> None:
         """Give the CPU a thread's registers, with Python at rest."""
         left = self.thread
@@ -133,9 +126,6 @@ class RunLoop:
             raise
         finally:
             self._mailbox[stubs.TOP] = self.thread.top
-            if left.place != IDLE:
-                self.suspended.add(left)
-            self.suspended.discard(self.thread)
 
     def give_up(self) -> None:
         """The machine is closed: whatever is in progress must touch nothing of it any more."""
@@ -164,7 +154,8 @@ class RunLoop:
         if thread.broken:
             raise MachineError("guest calls on this thread did not return innermost first")
         if thread.place == IDLE:
-            self.forget_requests()
+            if self.requests.any:
+                self.requests.forget(thread)
             self._cpu.stops.clear()
             self._arguments.place(thread, address, arguments, float_arguments, stack_pointer)
             return self.run(self._stubs["call"])
@@ -181,11 +172,6 @@ class RunLoop:
             thread.outer.pop()
             thread.back_to(state)
         return result
-
-    def forget_requests(self) -> None:
-        """Before an outermost call: drop requests that came too late for the one before."""
-        if self.requests.any and not self.suspended:
-            self.requests.forget()
 
     def run(self, start_at: int) -> int:
         """Run guest code from an address until the innermost call returns; return its rax."""
@@ -237,7 +223,6 @@ class RunLoop:
             self._exceptions.forget()
             self._translation.flush()
         if outer == IDLE:
-            self.suspended.discard(thread)
             thread.start_afresh()
 
     def _answer_reentering(self, thread: EmulatedThread) -> int:

@@ -37,6 +37,7 @@ THREAD: Final = layout.CONTEXT_THREAD // 8
 GUEST: Final = layout.CONTEXT_GUEST // 8
 CALLS: Final = layout.CONTEXT_CALLS // 8
 THREAD_POINTER: Final = layout.CONTEXT_THREAD_POINTER // 8
+_ASKED: Final = layout.CONTEXT_ASKED // 8
 _REENTRANT: Final = layout.CONTEXT_REENTRANT // 8
 
 _NOBODY = 0x800
@@ -144,6 +145,7 @@ class Context:
 
     def ask(self, attention: int) -> None:
         """Ask for the guest's attention: one of the bytes, which nobody else writes meanwhile."""
+        self.words[_ASKED] = self.words[GUEST]
         self._view[self.address + layout.CONTEXT_ATTENTION + attention] = 1
 
     def is_asked(self, attention: int) -> bool:

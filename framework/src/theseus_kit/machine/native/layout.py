@@ -15,8 +15,9 @@ All are in host memory that guest code has no business with. Offsets are bytes.
     │ ATTENTION    │ what is asked, a byte │  │ SEEN    │ ENTRIES at the last idle tick  │
     │              │ each: interrupt,      │  │ TICKING │ the timer runs                 │
     │              │ preempt, closed       │  │ TIMER   │ its kernel number              │
-    │ SCRATCH      │ rax, for a moment     │  │ TICKS   │ since the GIL was released     │
-    │ EXPORTS      │ table of functions    │  └─────────┴────────────────────────────────┘
+    │ ASKED        │ GUEST at that time    │  │ TICKS   │ since the GIL was released     │
+    │ SCRATCH      │ rax, for a moment     │  └─────────┴────────────────────────────────┘
+    │ EXPORTS      │ table of functions    │
     │ ON_…         │ Python callables      │
     │ THREAD_…     │ selected guest        │
     │              │ thread's fs_base      │
@@ -58,6 +59,7 @@ from theseus_kit.values.exceptions import Registers
 CONTEXT_THREAD: Final = 0x00
 CONTEXT_GUEST: Final = 0x08
 CONTEXT_CALLS: Final = 0x10
+CONTEXT_ASKED: Final = 0x18
 CONTEXT_ATTENTION: Final = 0x20
 CONTEXT_SCRATCH: Final = 0x28
 CONTEXT_EXPORTS: Final = 0x38

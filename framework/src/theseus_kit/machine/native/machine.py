@@ -17,7 +17,7 @@ from theseus_kit.machine.host_memory import view_of_memory
 from theseus_kit.machine.native import layout
 from theseus_kit.machine.native.answers import Answers
 from theseus_kit.machine.native.calls import Calls
-from theseus_kit.machine.native.context import CALLS, GUEST, Context
+from theseus_kit.machine.native.context import GUEST, Context
 from theseus_kit.machine.native.memory import NativeMemory
 from theseus_kit.machine.native.options import NativeOptions
 from theseus_kit.machine.native.own_code import OwnCode
@@ -228,7 +228,7 @@ class NativeMachine:
         self._ask(layout.ATTENTION_INTERRUPT)
 
     def _ask(self, attention: int) -> None:
-        if not self.is_closed and self._words[CALLS]:
+        if not self.is_closed and self._calls.in_progress:
             self._context.ask(attention)
             self._calls.disturb()
 

@@ -128,7 +128,6 @@ class Process:
         thread_pointer: Any = ctypes.CFUNCTYPE(ctypes.c_uint64)(labels["thread_pointer"])
         self.threads = Threads(
             self._data.addresses["threads"],
-            self._data.addresses["thread_count"],
             THREADS,
             self._view,
             thread_pointer,
@@ -160,8 +159,9 @@ class Process:
         # The kernel's struct sigaction: handler, flags, restorer, mask; all zero is SIG_DFL.
         for name in ("no_period", "default_handler", "found_handler"):
             data.add(name, 32)
-        for name in ("first_entry", "entries_size", "thread_count"):
+        for name in ("first_entry", "entries_size"):
             data.add(name)
+        data.add("thread_count", 8, THREADS)
         for number in range(ENTRIES):
             data.add(f"handlers_behind_{number}", 65 * 8)
         data.add("threads", THREADS * layout.THREAD_SIZE)

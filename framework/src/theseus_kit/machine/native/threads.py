@@ -55,7 +55,6 @@ class Threads:
     def __init__(
         self,
         first: int,
-        in_use: int,
         count: int,
         view: memoryview,
         thread_pointer: Callable[[], int],
@@ -63,8 +62,9 @@ class Threads:
     ) -> None:
         self._first = first
         self._count = count
+        self._free = self._all_records()
+        """Records of no thread, the lowest last. Taking one is one step: threads do it at once."""
         self._words = view[first : first + count * layout.THREAD_SIZE].cast("Q")
-        self._in_use = view[in_use : in_use + 8].cast("Q")
         self._thread_pointer = thread_pointer
         self._dispatch = dispatch
         self._local = threading.local()
@@ -86,6 +86,7 @@ class Threads:
         index = self._index(ready.record)
         self._words[index + layout.THREAD_POINTER // 8] = 0
         del self._identifiers[ready.record]
+        self._free.append(ready.record)
         system.syscall(_TIMER_DELETE, ready.timer, 0, 0, 0, 0, 0)
         if ready.stack:
             _remove_stack(ready.stack)
@@ -93,7 +94,8 @@ class Threads:
     def after_fork(self) -> None:
         """In the child: only the thread that forked is left, without dispatch and timer."""
         ready: _Ready | None = getattr(self._local, "ready", None)
-        for number in range(self._in_use[0]):
+        self._free = [r for r in self._all_records() if ready is None or r != ready.record]
+        for number in range(self._count):
             record = self._first + number * layout.THREAD_SIZE
             if ready is None or record != ready.record:
                 self._words[self._index(record) + layout.THREAD_POINTER // 8] = 0
@@ -115,12 +117,15 @@ class Threads:
         if identifier is not None and self._words[self._index(record) + _RUNNING]:
             system.syscall(_TGKILL, os.getpid(), identifier, TICK_SIGNAL, 0, 0, 0)
 
+    def _all_records(self) -> list[int]:
+        size = layout.THREAD_SIZE
+        return [self._first + number * size for number in reversed(range(self._count))]
+
     def _free_record(self) -> int:
-        for number in range(self._count):
-            record = self._first + number * layout.THREAD_SIZE
-            if self._words[self._index(record) + layout.THREAD_POINTER // 8] == 0:
-                return record
-        raise MachineError(f"more than {self._count} threads run guest code")
+        try:
+            return self._free.pop()
+        except IndexError:
+            raise MachineError(f"more than {self._count} threads run guest code") from None
 
     def _fill(self, ready: _Ready) -> None:
         index = self._index(ready.record)
@@ -130,8 +135,6 @@ class Threads:
         self._words[index + layout.THREAD_TIMER // 8] = ready.timer
         self._words[index + layout.THREAD_POINTER // 8] = self._thread_pointer()
         self._identifiers[ready.record] = ready.identifier
-        number = (ready.record - self._first) // layout.THREAD_SIZE
-        self._in_use[0] = max(self._in_use[0], number + 1)
 
     def _index(self, record: int) -> int:
         return (record - self._first) // 8

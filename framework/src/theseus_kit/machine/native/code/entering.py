@@ -187,9 +187,9 @@ run_guest:
     48 83 ec 08                         | sub rsp, 8
     49 83 7d 00 00                      | cmp qword ptr [r13 + GUEST_HOST_STACK], 0
     0f 85 @                             | jne run_guest_begin
-    48 83 7b 10 00                      | cmp qword ptr [rbx + CONTEXT_CALLS], 0
+    4c 39 6b 18                         | cmp qword ptr [rbx + CONTEXT_ASKED], r13
     0f 85 @                             | jne run_guest_count
-    ; what was asked of the last call came too late
+    ; what was asked of this thread's last call came too late
     48 c7 43 20 00 00 00 00             | mov qword ptr [rbx + CONTEXT_ATTENTION], 0
 run_guest_count:
     48 ff 43 10                         | inc qword ptr [rbx + CONTEXT_CALLS]
