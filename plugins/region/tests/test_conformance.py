@@ -12,3 +12,7 @@ class TestRegion(MemoryMappingConformance):
 class TestRegionWithoutGaps(MemoryMappingConformance):
     plugin = "region"
     options: ClassVar = {"region": {"guard_gap": 0}}
+
+
+class TestTheseus(MemoryMappingConformance):
+    plugin = "region-theseus"

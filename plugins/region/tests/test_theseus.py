@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from theseus_kit import assemble
 from theseus_kit.errors import (
     AddressInUseError,
     InvalidParameterError,
@@ -211,3 +212,57 @@ def test_region_rs_s_operations_see_the_quirks(theseus: Any) -> None:
         assert region.query(memory.base + 2 * PAGE).protection == READ_WRITE
     with pytest.raises(UnmappedRegionError):
         region.query(memory.base)
+
+
+MODULE = """
+(module (memory (export "memory") 1)
+  (func (export "load") (param i32) (result i32) (i32.load (local.get 0)))
+  (func (export "store") (param i32) (i32.store (local.get 0) (i32.const 7)))
+  (func (export "grow") (result i32) (memory.grow (i32.const 1))))"""
+BEYOND = 70_000
+QUIRKY = ["region-theseus", "signals", "backtrace", "path", "tlibc"]
+
+
+@pytest.mark.parametrize("machine", machine_names())
+def test_wasmtime_s_loads_out_of_bounds_read_zero(machine: str) -> None:
+    with assemble(QUIRKY, machine=machine) as platform:
+        exports, store = _instance(platform, {})
+
+        assert exports["load"](store, BEYOND) == 0
+        assert exports["grow"](store) == 1
+        exports["store"](store, 3 * BEYOND)
+        assert exports["load"](store, 3 * BEYOND) == 7
+
+
+@pytest.mark.parametrize("machine", machine_names())
+def test_wasmtime_traps_where_its_code_checks_bounds(machine: str) -> None:
+    settings = ("memory_reservation", "memory_guard_size", "memory_reservation_for_growth")
+    with assemble(QUIRKY, machine=machine) as platform:
+        exports, store = _instance(platform, dict.fromkeys(settings, 0))
+        trap = platform.wasmtime.Trap
+
+        with pytest.raises(trap, match="out of bounds"):
+            exports["load"](store, BEYOND)
+        assert exports["grow"](store) == 1
+        assert exports["load"](store, BEYOND) == 0
+        with pytest.raises(trap, match="out of bounds"):
+            exports["store"](store, 3 * BEYOND)
+
+
+@pytest.mark.parametrize("machine", machine_names())
+def test_wasmtime_makes_no_memory_where_no_access_is_refused(machine: str) -> None:
+    options = {"region-theseus": {"no_access": "refused"}}
+    with assemble(QUIRKY, machine=machine, options=options) as platform:
+        error = platform.wasmtime.WasmtimeError
+        with pytest.raises(error, match="Invalid argument"):
+            _instance(platform, {})
+
+
+def _instance(platform: Any, settings: dict[str, int]) -> tuple[Any, Any]:
+    wasmtime = platform.wasmtime
+    config = wasmtime.Config()
+    for name, value in settings.items():
+        setattr(config, name, value)
+    store = wasmtime.Store(wasmtime.Engine(config))
+    instance = wasmtime.Instance(store, wasmtime.Module(store.engine, MODULE), [])
+    return instance.exports(store), store
