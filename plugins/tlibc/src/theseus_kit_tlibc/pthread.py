@@ -142,13 +142,13 @@ class Pthread(Header):
     def _join(self, thread: int, retval: int, deadline: int | None) -> None:
         library, tasks = self.library, self.library.services.tasks
         joined, me = self._joinable(thread), library.task
-        if joined in self._joining.values():
-            raise InvalidParameterError("another thread is joining this one already")
         waited_for: Task | None = joined
         while waited_for is not None:  # a circle of threads would wait for ever
             if waited_for is me:
                 raise PlatformError("a thread that joins itself", errno.EDEADLK)
             waited_for = self._joining.get(waited_for)
+        if joined in self._joining.values():
+            raise InvalidParameterError("another thread is joining this one already")
         self._joining[me] = joined
         try:
             while not joined.is_ended:
