@@ -4,6 +4,7 @@ import pytest
 from capstone import CS_ARCH_X86, CS_MODE_64, Cs
 
 from theseus_kit_tlibc import (
+    direct,
     heap_code,
     link,
     math,
@@ -18,7 +19,7 @@ from theseus_kit_tlibc.listing import HOLE, Listing
 LISTINGS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
     for module in (
-        *(heap_code, link, math, signal_frame, signal_send, signal_vectors),
+        *(direct, heap_code, link, math, signal_frame, signal_send, signal_vectors),
         *(string_code, syscall),
     )
     for name, value in vars(module).items()

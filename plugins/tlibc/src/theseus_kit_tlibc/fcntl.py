@@ -193,7 +193,8 @@ class Fcntl(Header):
             append = arg & O_APPEND != 0
             if append != (description.flags & O_APPEND != 0):
                 description.file.set_append(append)
-            description.flags = description.flags & ~_CHANGEABLE | arg & _CHANGEABLE
+            kept = description.flags & ~_CHANGEABLE
+            files.set_flags(description, kept | arg & _CHANGEABLE)
             return 0
         if cmd in _LOCK_COMMANDS:
             return self.library.locks.command(description, cmd, arg)

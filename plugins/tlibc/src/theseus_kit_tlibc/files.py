@@ -52,6 +52,7 @@ class Description:
         "flags",
         "host",
         "listing",
+        "never_waits",
         "position",
         "references",
         "said",
@@ -70,6 +71,8 @@ class Description:
             self.waiting = Waiting.ON_TASKS
         elif descriptor is not None and waits_on_host(file) is not None:
             self.waiting = Waiting.ON_HOST
+        self.never_waits = self.waiting is Waiting.ON_HOST
+        """The host can be asked for what needs no waiting, as far as is known."""
         self.references = 0
         self.position = 0
         """The next entry of a directory to be told, counted from 0."""
@@ -108,6 +111,8 @@ class Files:
         self._closed_on_exec: set[int] = set()
         self._lowest = 0
         """No number below is free."""
+        self.changed: Callable[[int], None] = lambda number: None
+        """Told of a descriptor that was opened, closed, or whose description changed."""
         self.closing: Callable[[Description], None] = lambda description: None
         """Told of a description each time that a descriptor of it is closed, before it is."""
         self.last_words = b""
@@ -195,12 +200,23 @@ class Files:
         del self.descriptions[descriptor]
         self._closed_on_exec.discard(descriptor)
         self._lowest = min(self._lowest, descriptor)
+        self.changed(descriptor)
         self._release(description)
 
     def close_range(self, first: int, last: int) -> None:
         """Close all descriptors from ``first`` to ``last``, both included."""
         for descriptor in [number for number in self.descriptions if first <= number <= last]:
             self.close(descriptor)
+
+    def set_flags(self, description: Description, flags: int) -> None:
+        """Give a description other flags (fcntl(2), F_SETFL)."""
+        description.flags = flags
+        self.tell_change(description)
+
+    def tell_change(self, description: Description) -> None:
+        for number, other in list(self.descriptions.items()):
+            if other is description:
+                self.changed(number)
 
     def remember(self, data: bytes) -> None:
         """Keep what the guest writes to its standard error."""
@@ -209,6 +225,7 @@ class Files:
     def close_all(self) -> None:
         """Close what the guest left open; nobody has to be told any more."""
         self.closing = lambda description: None
+        self.changed = lambda number: None
         self.close_range(0, self.limit)
 
     def _release(self, description: Description) -> None:
@@ -220,6 +237,7 @@ class Files:
         self.descriptions[number] = description
         description.references += 1
         (self._closed_on_exec.add if close_on_exec else self._closed_on_exec.discard)(number)
+        self.changed(number)
 
 
 def flags_of(mode: OpenMode) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from theseus_kit.errors import PlatformError
 from theseus_kit.plugin import option
 from theseus_kit.values.memory import MapRequest, Protection
+from theseus_kit_tlibc.direct import DirectDescriptors
 from theseus_kit_tlibc.files import OPEN_MAX, Files
 from theseus_kit_tlibc.heap import Heap
 from theseus_kit_tlibc.locations import Locations
@@ -59,6 +60,7 @@ class Library:
         self.locks = Locks(self)
         self.files.closing = self.locks.forget
         self.transfers = Transfers(self)
+        self.direct = DirectDescriptors(self)
         self.at_exit: list[Callable[[], None]] = []
         """What exit() does after the guest's own functions."""
         self._constants: dict[bytes, int] = {}

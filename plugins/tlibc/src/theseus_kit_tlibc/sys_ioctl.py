@@ -44,7 +44,8 @@ class SysIoctl(Header):
             library.files.set_close_on_exec(fd, close=request == FIOCLEX)
         elif request == FIONBIO:
             on = library.memory.read_u32(argp) != 0
-            description.flags = description.flags & ~O_NONBLOCK | O_NONBLOCK * on
+            kept = description.flags & ~O_NONBLOCK
+            library.files.set_flags(description, kept | O_NONBLOCK * on)
         elif request == FIONREAD:
             library.memory.write(argp, _INT.pack(self._readable(description)))
         elif request in _ASKED_OF_THE_HOST and description.host >= 0:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.values.paths import OpenMode
 from theseus_kit_tlibc.files import O_APPEND, O_DSYNC, O_NONBLOCK, O_PATH, Description, Waiting
-from theseus_kit_tlibc.readiness import POLLIN, POLLOUT, readiness_of, waiting_for
+from theseus_kit_tlibc.readiness import POLLIN, POLLOUT, readiness_of, wait_until, waiting_for
 from theseus_kit_tlibc.streams import as_platform_error
 
 if TYPE_CHECKING:
@@ -30,7 +30,12 @@ IOV_MAX = 1024
 _IOVEC = Struct("<QQ")
 _PIPE_BUF = 4096
 """What a pipe that is ready for writing takes without waiting (pipe(7))."""
-_SPECIAL = O_NONBLOCK | O_DSYNC | O_PATH
+_SPECIAL = O_DSYNC | O_PATH
+_AT_POSITION = -1
+_RWF_NOWAIT = 8
+_NOT_UNDERSTOOD = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+"""What RWF_NOWAIT is to terminals and to older hosts (preadv2(2)). EINVAL may be the operation's
+own word as well, which the next way of doing it then says."""
 
 Buffers = list[memoryview]
 
@@ -59,26 +64,28 @@ class Transfers:
 
     def read(self, description: Description, buffers: Buffers) -> int:
         """Read from the file's position, waiting where the description does."""
-        if description.flags & _SPECIAL or description.waiting is not Waiting.NEVER:
-            return self._wait(
-                description, POLLIN, lambda: self._read(description, buffers), lambda: None
-            )
-        return self._read(description, buffers)
+        if description.waiting is Waiting.NEVER and not description.flags & O_PATH:
+            return self._read(description, buffers)
+        return self._wait(
+            description,
+            OpenMode.READ,
+            lambda: self._read(description, buffers),
+            lambda: os.preadv(description.host, buffers, _AT_POSITION, _RWF_NOWAIT),
+        )
 
     def write(self, description: Description, buffers: Buffers) -> int:
         """Write at the file's position, or its end, waiting where the description does."""
         if description.said:
             for buffer in buffers:
                 self._library.files.remember(bytes(buffer[-_PIPE_BUF:]))
-        if not description.flags & _SPECIAL and description.waiting is Waiting.NEVER:
+        if description.waiting is Waiting.NEVER and not description.flags & _SPECIAL:
             return self._write(description, buffers)
-        parts = buffers
-
-        def shorten() -> None:
-            nonlocal parts
-            parts = _cut(buffers, _PIPE_BUF)
-
-        count = self._wait(description, POLLOUT, lambda: self._write(description, parts), shorten)
+        count = self._wait(
+            description,
+            OpenMode.WRITE,
+            lambda: self._write(description, _cut(buffers, _PIPE_BUF)),
+            lambda: os.pwritev(description.host, buffers, _AT_POSITION, _RWF_NOWAIT),
+        )
         if description.flags & O_DSYNC and count:
             description.file.synchronize()
         return count
@@ -144,26 +151,38 @@ class Transfers:
     def _wait(
         self,
         description: Description,
-        events: int,
-        operation: Callable[[], int],
-        shorten: Callable[[], None],
+        mode: OpenMode,
+        once: Callable[[], int],
+        at_once: Callable[[], int],
     ) -> int:
-        """Do what may have to wait. ``shorten`` keeps a write from waiting halfway."""
+        """Do what may have to wait, letting other tasks run meanwhile.
+
+        ``once`` is the operation on a file that is ready for it; ``at_once`` asks the host to do
+        what can be done without waiting, which not all of its files understand.
+        """
         if description.flags & O_PATH:
             raise PlatformError("the descriptor only holds a file", errno.EBADF)
-        waiting = description.waiting
+        tasks, file = self._library.services.tasks, description.file
         non_blocking = description.flags & O_NONBLOCK != 0
-        if waiting is Waiting.ON_HOST:
-            needed = OpenMode.READ if events == POLLIN else OpenMode.WRITE
-            if needed not in description.file.mode:
-                raise PlatformError("the descriptor is not open for this", errno.EBADF)
-            if non_blocking and not readiness_of(description.file):
-                raise PlatformError("nothing can be moved now", errno.EAGAIN)
-            if non_blocking or self._library.services.tasks.has_others:
-                shorten()
-        return waiting_for(
-            self._library.services.tasks, description.file, events, non_blocking, operation
-        )
+        events = POLLIN if mode is OpenMode.READ else POLLOUT
+        if description.waiting is not Waiting.ON_HOST:
+            return waiting_for(tasks, file, events, non_blocking, once)
+        if mode not in file.mode:
+            raise PlatformError("the descriptor is not open for this", errno.EBADF)
+        while description.never_waits:
+            try:
+                return at_once()
+            except OSError as error:
+                if error.errno in _NOT_UNDERSTOOD:
+                    description.never_waits = False
+                    self._library.files.tell_change(description)
+                elif error.errno != errno.EAGAIN or non_blocking:
+                    raise as_platform_error(error) from error
+                else:
+                    wait_until(tasks, file, events)
+        if non_blocking and not readiness_of(file):
+            raise PlatformError("nothing can be moved now", errno.EAGAIN)
+        return waiting_for(tasks, file, events, non_blocking, once)
 
 
 def _check_offset(description: Description, offset: int) -> None:

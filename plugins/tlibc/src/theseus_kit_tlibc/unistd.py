@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import ClassVar
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
+from theseus_kit.machine.protocol import Ability
 from theseus_kit.values.paths import OpenMode
 from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function
+from theseus_kit_tlibc.direct import READ, WRITE
 from theseus_kit_tlibc.dirent import seek_directory
 from theseus_kit_tlibc.fcntl import O_CLOEXEC
+from theseus_kit_tlibc.listing import Listing
 from theseus_kit_tlibc.transfer import RW_COUNT_MAX
 
 CLOSE_RANGE_UNSHARE, CLOSE_RANGE_CLOEXEC = 2, 4
@@ -23,11 +27,29 @@ _SEEK_HOLE = 4
 class Unistd(Header):
     header: ClassVar[str] = "unistd.h"
 
+    def machine_code(self, listing: Listing) -> Callable[[], bytes] | None:
+        if Ability.HOST_FUNCTIONS not in self.library.machine.abilities:
+            return None
+        if listing is READ:
+            return self.library.direct.code(listing, OpenMode.READ, "__read_slow")
+        return self.library.direct.code(listing, OpenMode.WRITE, "__write_slow")
+
+    @c_function("ssize_t __read_slow(int fd, void *buf, size_t count)", on_error=MINUS_ONE,
+                blocks=True)  # fmt: skip
+    def read_slow(self, fd: int, buf: int, count: int) -> int:
+        return self.read(fd, buf, count)
+
+    @c_function("ssize_t __write_slow(int fd, const void *buf, size_t count)",
+                on_error=MINUS_ONE, blocks=True)  # fmt: skip
+    def write_slow(self, fd: int, buf: int, count: int) -> int:
+        return self.write(fd, buf, count)
+
     @c_function(
         "ssize_t read(int fd, void *buf, size_t count)",
         system_call=0,
         on_error=MINUS_ONE,
         blocks=True,
+        listing=READ,
     )
     def read(self, fd: int, buf: int, count: int) -> int:
         library = self.library
@@ -40,6 +62,7 @@ class Unistd(Header):
         system_call=1,
         on_error=MINUS_ONE,
         blocks=True,
+        listing=WRITE,
     )
     def write(self, fd: int, buf: int, count: int) -> int:
         library = self.library
