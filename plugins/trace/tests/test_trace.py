@@ -152,10 +152,18 @@ def test_frames_name_the_guest_functions_that_led_to_a_call(traced: Any, machine
 def test_an_error_that_ends_a_call_is_in_the_trace(traced: Any, machine: str) -> None:
     from theseus_kit import GuestKilled
 
-    run = traced(machine, include="abort", times=False)
-    with pytest.raises(GuestKilled):
-        run.call("abort")
-    assert run.text() == "main    c.abort() ! GuestKilled: guest killed: Panic: abort() called\n"
+    run = traced(machine, include="__stack_chk_fail", times=False)
+    with pytest.raises(GuestKilled) as raised:
+        run.call("__stack_chk_fail")
+    assert run.text() == f"main    c.__stack_chk_fail() ! GuestKilled: {raised.value}\n"
+
+
+def test_a_function_whose_body_cannot_stand_in_is_seen_in_the_one_behind_it(
+    traced: Any, machine: str
+) -> None:
+    run = traced(machine, include="c.*raise", times=False)
+    run.call("raise", 0)
+    assert run.text().startswith("main    c.__raise(0, ")
 
 
 def test_the_trace_is_there_when_the_process_dies_in_a_call(tmp_path: Any) -> None:

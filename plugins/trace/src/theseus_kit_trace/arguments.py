@@ -51,6 +51,8 @@ _BY_NAME: dict[str, names.Shown] = {
 """Parameters that mean the same wherever they stand; only integers are looked up here."""
 
 _OPEN_LIKE = ("open", "open64", "openat", "openat64", "__open_2", "__open64_2")
+_CREATES = 0o100 | 0o20000000
+"""O_CREAT and O_TMPFILE's own bit: without one of them the mode is whatever was in a register."""
 _BY_FUNCTION: dict[tuple[str, str], names.Shown] = {
     **{(name, "flags"): names.OPEN for name in _OPEN_LIKE},
     **{(name, "flags"): names.MAP for name in ("mmap", "mmap64")},
@@ -92,6 +94,9 @@ _BY_FUNCTION: dict[tuple[str, str], names.Shown] = {
 
 _WRITING = frozenset(("write", "pwrite", "pwrite64", "send", "sendto"))
 """Functions whose data is worth showing; the argument behind the buffer is its size."""
+
+_PATHS = frozenset(("path", "pathname", "filename", "oldpath", "newpath", "linkpath"))
+"""Parameters that are paths, which are shown whole."""
 
 _NO_STRINGS = frozenset({"strtol", "strtoul"})
 
@@ -151,6 +156,13 @@ def _argument(prototype: Prototype, place: int, argument: Argument) -> tuple[Sho
         return (lambda reader, values: repr(values[place])), False
     if ctype.kind == "integer":
         shown = _BY_FUNCTION.get((prototype.name, name)) or _BY_NAME.get(name)
+        if name == "mode" and prototype.name in _OPEN_LIKE:
+            flags = place - 1
+            return (
+                lambda reader, values: (
+                    names.octal(int(values[place])) if int(values[flags]) & _CREATES else "(unused)"
+                )
+            ), False
         if name == "offset" and prototype.name in ("mmap", "mmap64"):
             shown = _hexadecimal  # as strace writes this one offset
         if shown is None:
@@ -163,6 +175,8 @@ def _argument(prototype: Prototype, place: int, argument: Argument) -> tuple[Sho
 def _pointer(prototype: Prototype, place: int, argument: Argument) -> Show:
     text = argument.type.text
     following = prototype.arguments[place + 1] if place + 1 < len(prototype.arguments) else None
+    if text == "const char *" and argument.name in _PATHS:
+        return lambda reader, values: reader.path(int(values[place]))
     if text == "const char *" and prototype.name not in _NO_STRINGS:
         return lambda reader, values: reader.string(int(values[place]))
     if text in ("const struct iovec *", "struct pollfd *") and following is not None:

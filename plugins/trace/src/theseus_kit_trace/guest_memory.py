@@ -47,6 +47,10 @@ def quote(data: bytes, *, is_cut: bool = False) -> str:
     return f'"{"".join(parts)}"{dots}'
 
 
+_LONGEST_PATH = 4096
+"""PATH_MAX of Linux: a path is shown whole."""
+
+
 class Reader:
     """Reads guest memory for people; ``limit`` is how many bytes of a string are shown."""
 
@@ -81,6 +85,13 @@ class Reader:
             return f"{address:#x}"
         text, zero, _ = data.partition(b"\0")
         return quote(text[: self.limit], is_cut=not zero and len(text) > self.limit)
+
+    def path(self, address: int) -> str:
+        """The path at an address, as :meth:`string`, whole however long it is."""
+        if not address:
+            return "NULL"
+        data = self.peek(address, _LONGEST_PATH)
+        return f"{address:#x}" if data is None else quote(data.partition(b"\0")[0])
 
     def bytes(self, address: int, size: int) -> str:
         """So many bytes at an address, quoted as far as the limit goes."""

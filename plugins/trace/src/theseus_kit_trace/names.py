@@ -26,13 +26,13 @@ def _bits(prefix: str, names: str, first: int = 1) -> dict[int, str]:
 
 
 class Enumeration:
-    """One number, one name: ``SEEK_SET``. An unknown number is shown as it is."""
+    """One number, one name: ``SEEK_SET``. An unknown number is shown in hexadecimal."""
 
     def __init__(self, names: Mapping[int, str]) -> None:
         self._names = names
 
     def __call__(self, value: int) -> str:
-        return self._names.get(value) or str(value)
+        return self._names.get(value) or f"{value:#x}"
 
 
 class Flags:
@@ -108,14 +108,16 @@ MADV = Enumeration(
         "MADV_DONTNEED_LOCKED MADV_COLLAPSE",
         8,
     )
+    | {100: "MADV_HWPOISON", 101: "MADV_SOFT_OFFLINE"}
 )
-MS = Flags({1: "MS_ASYNC", 2: "MS_INVALIDATE", 4: "MS_SYNC"})
+MS = Flags({4: "MS_SYNC", 1: "MS_ASYNC", 2: "MS_INVALIDATE"})
 
 OPEN = Flags(
-    _bits("O_", "CREAT EXCL NOCTTY TRUNC APPEND NONBLOCK DSYNC", 0o100)
-    | {0o20000: "O_ASYNC", 0o40000: "O_DIRECT", 0o100000: "O_LARGEFILE", 0o200000: "O_DIRECTORY"}
-    | {0o400000: "O_NOFOLLOW", 0o1000000: "O_NOATIME", 0o2000000: "O_CLOEXEC"}
-    | {0o4010000: "O_SYNC", 0o10000000: "O_PATH", 0o20200000: "O_TMPFILE"},
+    _bits("O_", "CREAT EXCL NOCTTY TRUNC APPEND NONBLOCK", 0o100)
+    | {0o4010000: "O_SYNC", 0o20000: "O_ASYNC", 0o10000: "O_DSYNC", 0o40000: "O_DIRECT"}
+    | {0o100000: "O_LARGEFILE", 0o400000: "O_NOFOLLOW", 0o1000000: "O_NOATIME"}
+    | {0o2000000: "O_CLOEXEC", 0o10000000: "O_PATH", 0o20200000: "O_TMPFILE"}
+    | {0o200000: "O_DIRECTORY"},
     field=3,
     values={0: "O_RDONLY", 1: "O_WRONLY", 2: "O_RDWR", 3: "O_ACCMODE"},
 )
