@@ -31,6 +31,7 @@ _COMMANDS = {
     "inject": ("theseus_kit.cli.inject", "inject_command"),
     "matrix": ("theseus_kit.cli.matrix", "matrix_command"),
     "needs": ("theseus_kit.cli.needs", "needs_command"),
+    "new-plugin": ("theseus_kit.cli.new_plugin", "new_plugin_command"),
     "plugins": ("theseus_kit.cli.plugins", "plugins_command"),
     "python": ("theseus_kit.cli.python", "python_command"),
     "spec": ("theseus_kit.cli.spec", "spec_command"),
