@@ -43,6 +43,8 @@ class Capability(Enum):
     """There are modules whose blocks are made at their first use."""
     MODULE_REMOVAL = "thread-local-storage.module-removal"
     """The blocks of removed modules are freed."""
+    DESTRUCTORS_LAST_FIRST = "thread-local-storage.destructors-last-first"
+    """Destructors run last registered first, as C++ and Rust's standard library expect."""
 
     STATIC_SYMBOLS = "symbolication.static-symbols"
     """Functions that an image does not export are found by name, and addresses in them named."""

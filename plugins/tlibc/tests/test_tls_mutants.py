@@ -193,7 +193,15 @@ class RunsDestructorsOfDeletedKeys(TlibcPlugin):
         super().tls_key_delete(key)
 
 
-@caught_by("test_destructors_run_when_their_task_ends_last_registered_first")
+@caught_by("test_a_task_s_destructors_run_when_it_ends_and_no_other_s")
+class RunsEveryTasksDestructors(TlibcPlugin):
+    @hookimpl
+    def tls_run_destructors(self, task):
+        for each in self._tls._areas:
+            super().tls_run_destructors(each)
+
+
+@caught_by("test_destructors_run_last_registered_first")
 class RunsDestructorsInOrderOfRegistration(TlibcPlugin):
     """As Theseus does."""
 
