@@ -204,14 +204,18 @@ class TlsAreas:
             function, argument = area.destructors.pop()
             call(function, (argument,))
         for _ in range(DESTRUCTOR_ITERATIONS):
-            pending = [
-                (key, value) for key, value in area.values.items() if value and self._keys.get(key)
-            ]
+            pending = [key for key in sorted(area.values) if self._destructor(area, key)]
             if not pending:
                 return
-            for key, value in pending:
-                area.values[key] = 0
-                call(self._keys[key], (value,))
+            for key in pending:
+                destructor = self._destructor(area, key)  # another one may have deleted the key
+                if destructor:
+                    value, area.values[key] = area.values[key], 0
+                    call(destructor, (value,))
+
+    def _destructor(self, area: _Area, key: int) -> int:
+        """What has to run for an area's value of a key, 0 if nothing."""
+        return self._keys.get(key, 0) if area.values.get(key) else 0
 
     def _area(self, task: Task) -> _Area:
         area = self._areas.get(task)
