@@ -32,7 +32,7 @@ class Enumeration:
         self._names = names
 
     def __call__(self, value: int) -> str:
-        return self._names.get(value) or f"{value:#x}"
+        return self._names.get(value) or (f"{value:#x}" if value else "0")
 
 
 class Flags:

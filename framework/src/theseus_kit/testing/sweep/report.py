@@ -14,7 +14,7 @@ from theseus_kit.testing.sweep.run import FaultResult
 
 _SHOWN_FRAMES = 24
 _LONGEST = 160
-_WIDTH = 160
+_COLUMN, _WIDTH = 36, 160
 """Columns of the table where the output is no terminal and so has no width."""
 
 _NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
@@ -57,22 +57,25 @@ def in_order(plan: Plan, results: Sequence[FaultResult]) -> list[FaultResult]:
 def print_table(results: Sequence[FaultResult]) -> None:
     """Print a row for each run."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
-    table = Table("in", "fault", "outcome")
-    table.add_column("", no_wrap=True, overflow="ellipsis")
+    table = Table(expand=True)
+    for heading in ("in", "fault", "outcome"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", max_width=_COLUMN)
+    table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
     colours = {Verdict.NO_EFFECT: "green", Verdict.CLEAN_ERROR: "green", Verdict.TRAPPED: "yellow"}
     for result in results:
         fault = result.fault
         colour = colours.get(result.verdict, "red")
         table.add_row(
-            fault.phase,
+            escape(fault.phase),
             fault.rule,
             f"[{colour}]{result.verdict.value}[/]",
-            result.detail,
+            escape(result.detail),
         )
     console.print(table)
 
