@@ -15,7 +15,7 @@ from theseus_kit.machine import machine_names
 from theseus_kit.testing.conformance.expected_failures import ExpectedFailure
 from theseus_kit.testing.conformance.results import CaseResult, Outcome
 from theseus_kit.testing.conformance.runner import clause_texts, run_test, suites_for
-from theseus_kit.testing.conformance.suite import tests_of
+from theseus_kit.testing.conformance.suite import names_of_tests
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -42,7 +42,7 @@ def cases_of(plugin: str, machines: Sequence[str] = (), matching: str = "") -> l
         Case(machine, suite.group.value, test)
         for machine in machines or machine_names()
         for suite in suites
-        for test in tests_of(suite)
+        for test in names_of_tests(suite)
         if matching in test
     ]
 

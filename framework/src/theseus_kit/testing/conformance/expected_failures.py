@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from theseus_kit.assembly.catalogue import closest
 from theseus_kit.errors import UsageError
 from theseus_kit.machine import machine_names
-from theseus_kit.testing.conformance.suite import Conformance, tests_of
+from theseus_kit.testing.conformance.suite import Conformance, names_of_tests
 
 if TYPE_CHECKING:
     from theseus_kit.plugin import Plugin
@@ -65,7 +65,7 @@ def read_expected_failures(
         where = f"{plugin}.{group}"
         if group not in by_group:
             raise UsageError(f"{path}: {where} is no group of it{closest(group, by_group)}")
-        tests = tests_of(by_group[group])
+        tests = names_of_tests(by_group[group])
         for test, entry in _table(path, where, entries).items():
             if test not in tests:
                 raise UsageError(f"{path}: {where} has no test {test!r}{_near(test, tests)}")

@@ -24,7 +24,7 @@ from theseus_kit.plugin import Plugin
 from theseus_kit.testing.conformance.companions import with_companions
 from theseus_kit.testing.conformance.results import Outcome
 from theseus_kit.testing.conformance.runner import run_test, suites_for
-from theseus_kit.testing.conformance.suite import Conformance, tests_of
+from theseus_kit.testing.conformance.suite import Conformance, names_of_tests
 
 _Mutant = TypeVar("_Mutant", bound=type[Plugin])
 _CAUGHT_BY = "theseus_kit_caught_by"
@@ -60,7 +60,7 @@ def escaped(mutant: type[Plugin], test: str, machine: str = "emulated") -> str:
     except TheseusKitError as error:
         return f"{mutant.__name__} makes no platform: {error}"
     for suite in suites_for(mutant):
-        if test in tests_of(suite):
+        if test in names_of_tests(suite):
             result = run_test(suite, test, machine)
             if result.outcome is Outcome.FAILED:
                 return ""
@@ -71,4 +71,4 @@ def escaped(mutant: type[Plugin], test: str, machine: str = "emulated") -> str:
 def unproved(suite: type[Conformance], mutants: Iterable[tuple[type[Plugin], str]]) -> list[str]:
     """The tests of a suite that no mutant is caught by."""
     proved = {test for _, test in mutants}
-    return [test for test in tests_of(suite) if test not in proved]
+    return [test for test in names_of_tests(suite) if test not in proved]

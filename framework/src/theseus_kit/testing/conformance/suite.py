@@ -181,7 +181,7 @@ class Conformance:
         raise AssertionError(f"nothing was raised: {error.__name__} was expected")
 
 
-def tests_of(suite: type[Conformance]) -> list[str]:
+def names_of_tests(suite: type[Conformance]) -> list[str]:
     """The names of a suite's tests, in the order they are written in."""
     names: dict[str, None] = {}
     for base in reversed(suite.__mro__):

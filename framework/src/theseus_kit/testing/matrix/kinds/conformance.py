@@ -14,7 +14,7 @@ from theseus_kit.testing.conformance.expected_failures import (
 from theseus_kit.testing.conformance.results import CaseResult as TestResult
 from theseus_kit.testing.conformance.results import Outcome
 from theseus_kit.testing.conformance.runner import run_test, suites_for
-from theseus_kit.testing.conformance.suite import tests_of
+from theseus_kit.testing.conformance.suite import names_of_tests
 from theseus_kit.testing.matrix.job import Job
 from theseus_kit.testing.matrix.results import CaseOutcome, CaseResult
 
@@ -38,7 +38,7 @@ def run_tests(job: Job) -> Iterator[CaseResult]:
         expected = {} if path is None else read_expected_failures(path, name, suites)
         for suite in suites:
             suite.companions = others
-            for test in tests_of(suite):
+            for test in names_of_tests(suite):
                 yield _case(name, run_test(suite, test, job.machine), expected)
 
 
