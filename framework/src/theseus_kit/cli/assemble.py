@@ -196,7 +196,7 @@ def _bounds(open_files: int | None, tasks: int | None) -> dict[str, dict[str, ob
     """What bounds the guest in the bundled C library and in the scheduler, as their options."""
     bounds: dict[str, dict[str, object]] = {}
     if open_files is not None:
-        bounds["tlibc"] = {"open_files": open_files}
+        bounds["tlibc"] = {"max_open_files": open_files}
     if tasks is not None:
         bounds["tasks"] = {"max_tasks": tasks}
     return bounds
