@@ -74,7 +74,7 @@ class Platform:
             is_wrapped=manager.is_wrapped,
         )
         self.system_calls = SystemCalls(
-            lambda killed: tell_of_kill(machine, hooks, self.tasks, killed)
+            lambda killed: tell_of_kill(machine, hooks, self.tasks, killed), self.tasks.is_passing
         )
         self._runtime: Runtime | None = None
         self._closed = False

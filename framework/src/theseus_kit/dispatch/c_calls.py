@@ -155,7 +155,10 @@ def provider_of(function: CFunction) -> str:
 class Failure:
     """Answers what a body raised; the cold half of every trampoline."""
 
-    __slots__ = ("_answer", "_function", "_on_kill", "_on_unwinding", "_plugin", "_prototype")
+    __slots__ = (
+        *("_answer", "_function", "_is_passing", "_on_kill", "_on_unwinding", "_plugin"),
+        "_prototype",
+    )
 
     def __init__(
         self,
@@ -165,6 +168,7 @@ class Failure:
         answer: ErrorAnswer,
         on_kill: KillListener,
         on_unwinding: UnwindingAnswer | None = None,
+        is_passing: Callable[[Exception], bool] = lambda error: False,
     ) -> None:
         self._plugin = plugin
         self._function = function
@@ -172,6 +176,7 @@ class Failure:
         self._answer = answer
         self._on_kill = on_kill
         self._on_unwinding = on_unwinding
+        self._is_passing = is_passing
 
     def __call__(self, error: Exception, words: tuple[int, ...]) -> int:
         try:
@@ -179,7 +184,7 @@ class Failure:
                 return self._answer(error)
             if isinstance(error, GuestUnwinding) and self._on_unwinding is not None:
                 return self._on_unwinding(error)
-            if isinstance(error, TheseusKitError):
+            if isinstance(error, TheseusKitError) or self._is_passing(error):
                 raise error
             raise self._blame(error, words) from error
         except GuestKilled as killed:
@@ -267,6 +272,7 @@ class CCalls:
             self._answer(function),
             lambda killed: tell_of_kill(machine, hooks, tasks, killed),
             lambda unwinding: _take_up(hooks, unwinding),
+            tasks.is_passing,
         )
         return maker(
             function.body, failure, machine.float_argument, machine.set_float_result

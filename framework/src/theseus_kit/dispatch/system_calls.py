@@ -34,11 +34,17 @@ _MOST_ARGUMENTS = 6
 class SystemCalls:
     """The system calls of one platform; an instance is the machine's system call callback.
 
-    ``on_kill`` is told of a call that kills the guest.
+    ``on_kill`` is told of a call that kills the guest; an error that ``is_passing`` is no fault of
+    the plugin's.
     """
 
-    def __init__(self, on_kill: KillListener = lambda killed: None) -> None:
+    def __init__(
+        self,
+        on_kill: KillListener = lambda killed: None,
+        is_passing: Callable[[Exception], bool] = lambda error: False,
+    ) -> None:
         self._on_kill = on_kill
+        self._is_passing = is_passing
         self._table: dict[int, tuple[str, SystemCall]] = {}
         self._served: dict[int, tuple[Callable[..., int | None], int]] = {}
         self.unanswered: Counter[int] = Counter()
@@ -92,7 +98,9 @@ class SystemCalls:
         if len(prototype.arguments) > _MOST_ARGUMENTS:
             raise PluginError(plugin, call.name, "a system call has at most six arguments")
         maker, arity = trampoline_maker(shape_of(prototype))
-        failure = Failure(plugin, function, prototype, negative_errno, self._on_kill)
+        failure = Failure(
+            plugin, function, prototype, negative_errno, self._on_kill, None, self._is_passing
+        )
         body = function.body
         if call.direct is not None and call.direct.body == body:
             before = call.direct.prepare()

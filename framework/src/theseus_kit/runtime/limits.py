@@ -68,6 +68,8 @@ class LimitedRun:
             store.set_fuel(limits.fuel)
         if limits.memory is not None:
             store.set_limits(memory_size=limits.memory)
+        if limits.epoch_timeout is not None:
+            store.set_epoch_deadline(1)
 
     @contextmanager
     def running(self, store: Any) -> Iterator[None]:

@@ -2,19 +2,21 @@
 
 A *command* has ``_start`` and runs once; a *reactor* has ``_initialize`` and functions to call; any
 other module is just functions. A component of the world ``wasi:cli/command`` is a command. WASI
-preview 1 is linked where a module imports it, preview 2 for every component. Compiling and
-caching are :class:`~theseus_kit.runtime.Runtime`'s, mounting is the path hooks'.
+preview 1 is linked where a module imports it, wasi-threads likewise, preview 2 for every component.
+Compiling and caching are :class:`~theseus_kit.runtime.Runtime`'s, mounting is the path hooks'.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from theseus_kit.assembly.catalogue import closest
 from theseus_kit.errors import ModuleError
 from theseus_kit.runtime.limits import LimitedRun
 from theseus_kit.runtime.surroundings import wasi_config
+from theseus_kit.runtime.wasi_threads import imports_of_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,16 +61,13 @@ class Program(ABC):
         self._api: Any = runtime.wasmtime
         self._limited = LimitedRun(platform.machine, self._api, limits, platform.interrupt)
         self._limited.prepare(self.store)
-        if self._link(engine):
-            own = surroundings.name
-            self.store.set_wasi(
-                wasi_config(
-                    platform,
-                    self._api,
-                    name.rpartition("/")[2] if own is None else own,
-                    surroundings,
-                )
-            )
+        own = surroundings.name
+        called = name.rpartition("/")[2] if own is None else own
+        self._wasi = partial(wasi_config, platform, self._api, called, surroundings)
+        self._is_given_wasi = False
+        self._is_given_wasi = self._link(engine)
+        if self._is_given_wasi:
+            self.store.set_wasi(self._wasi())
 
     def run(self) -> int:
         """Run a command to its end and return its exit status; of a reactor, initialise it.
@@ -110,6 +109,14 @@ class Program(ABC):
     def _run(self) -> int:
         """Run it; return its status."""
 
+    def _store_of_thread(self) -> Any:
+        """Make a store like the program's own."""
+        store = self._api.Store(self.store.engine)
+        self._limited.prepare(store)
+        if self._is_given_wasi:
+            store.set_wasi(self._wasi())
+        return store
+
     def _refuse(self, imports: Iterable[str]) -> None:
         strange = ", ".join(imports)
         if strange:
@@ -139,11 +146,15 @@ class ModuleProgram(Program):
 
     def _link(self, engine: Any) -> bool:
         imports = [(wanted.module, wanted.name) for wanted in self.loaded.imports]
-        self._refuse(f"{module}.{name}" for module, name in imports if module not in _PREVIEW_1)
+        threads = set(imports_of_threads(self._api, self.loaded))
+        others = [wanted for wanted in imports if wanted not in threads]
+        self._refuse(f"{module}.{name}" for module, name in others if module not in _PREVIEW_1)
         self._linker = self._api.Linker(engine)
-        if imports:
+        if others:
             self._linker.define_wasi()
-        return bool(imports)
+        if threads:
+            self.runtime.wasi_threads(self.loaded, self._linker, self._store_of_thread)
+        return bool(others)
 
     def _check_runnable(self) -> None:
         functions = self.functions()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from theseus_kit.platform import Platform
     from theseus_kit.runtime.program import Program
     from theseus_kit.runtime.task_states import TaskStates
+    from theseus_kit.runtime.wasi_threads import WasiThreads
     from theseus_kit.task import Task
     from theseus_kit.values.programs import Limits, Surroundings
 
@@ -199,6 +200,16 @@ class Runtime:
             cache=cache,
             name=name,
         )
+
+    def wasi_threads(self, module: Any, linker: Any, new_store: Callable[[], Any]) -> WasiThreads:
+        """Give a module that imports its memory, shared, threads: ``wasi:thread-spawn``.
+
+        ``linker`` has everything else it imports, in no store's name but WASI's, and is to be used
+        to instantiate it; ``new_store`` makes a thread's store, with its WASI. Raises ModuleError.
+        """
+        from theseus_kit.runtime.wasi_threads import WasiThreads
+
+        return WasiThreads(self._platform.tasks, self.wasmtime, module, linker, new_store)
 
     def prepare(self, store: Any, function: Any) -> Callable[..., Any]:
         """Return a callable that calls a wasm function with plain numbers, as fast as can be.

@@ -57,6 +57,8 @@ class Scheduler:
         self._hub: Hub | None = None
         """Of the host thread that the platform was used on last."""
         self._listeners: list[Callable[[Task, Task], None]] = []
+        self._passing: BaseException | None = None
+        """The last error that was raised where the main task stands, and came from elsewhere."""
         self._is_closing = False
 
     @property
@@ -276,7 +278,12 @@ class Scheduler:
     def _raise(self, task: Task) -> NoReturn:
         error, task.error = task.error, None
         assert error is not None
+        self._passing = error
         raise error
+
+    def is_passing(self, error: Exception) -> bool:
+        """Whether an error has come from another task, and only passes where it is raised."""
+        return error is self._passing
 
     def _deadlock(self) -> DeadlockError:
         stuck = []
