@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.values.paths import OpenMode
 from theseus_kit_tlibc.files import O_APPEND, O_DSYNC, O_NONBLOCK, O_PATH, Description, Waiting
-from theseus_kit_tlibc.readiness import POLLIN, POLLOUT, readiness_of, wait_until, waiting_for
+from theseus_kit_tlibc.readiness import (
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLNVAL,
+    POLLOUT,
+    readiness_of,
+    wait_until,
+    waiting_for,
+)
 from theseus_kit_tlibc.streams import as_platform_error
 
 if TYPE_CHECKING:
@@ -180,7 +189,7 @@ class Transfers:
                     raise as_platform_error(error) from error
                 else:
                     wait_until(tasks, file, events)
-        if non_blocking and not readiness_of(file):
+        if non_blocking and not readiness_of(file) & (events | POLLERR | POLLHUP | POLLNVAL):
             raise PlatformError("nothing can be moved now", errno.EAGAIN)
         return waiting_for(tasks, file, events, non_blocking, once)
 
