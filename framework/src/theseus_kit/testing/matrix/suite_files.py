@@ -8,6 +8,7 @@ from pathlib import Path
 from theseus_kit.errors import UsageError
 from theseus_kit.testing.matrix.definition import TestSet, missing_variable
 
+# The files that a result depends on; a WASI program has others beside it.
 _PATTERNS = {"spec": "*.wast", "wasi": "*", "pytest": "*.py"}
 
 
@@ -19,7 +20,8 @@ def suite_files(test_set: TestSet) -> list[Path]:
         matching = sorted(glob.glob(file, recursive=True)) or [file]  # noqa: PTH207 - a whole path
         for name in map(Path, matching):
             if name.is_dir():
-                inside = sorted(name.rglob(_PATTERNS[test_set.kind]))
+                found_there = name.rglob(_PATTERNS[test_set.kind])
+                inside = sorted(path for path in found_there if path.is_file())
             elif name.exists():
                 inside = [name]
             else:
