@@ -15,6 +15,8 @@ from theseus_kit.errors import UsageError
 from theseus_kit.machine import machine_names
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from theseus_kit.testing.conformance.results import CaseResult
 
 EXIT_FAILED = 1
@@ -149,17 +151,35 @@ def _print_table(results: list[CaseResult]) -> None:
         table.add_row(machine, group, *cells, f"{sum(result.seconds for result in mine):.1f}")
     console = Console()
     console.print(table)
+    _print_skipped(console, results)
     shown: set[tuple[str, str, str]] = set()
     for result in results:
-        if result.outcome is Outcome.PASSED:
+        if result.outcome in (Outcome.PASSED, Outcome.SKIPPED):
             continue
         key = (result.group, result.test, result.detail)
         if result.outcome.is_good and key in shown:  # the same on the other machine
             continue
         shown.add(key)
-        console.print(f"[bold]{escape(_heading(result))}[/] ({result.group}, {result.machine})")
+        heading = f"[bold]{escape(_heading(result))}[/] ({result.group}, {result.machine})"
+        console.print(heading, soft_wrap=True)
         if not result.outcome.is_good:
             for text in result.clauses:
                 console.print(f"    the contract: {escape(text)}", soft_wrap=True)
         for line in result.detail.splitlines():
             console.print(f"    {escape(line)}", soft_wrap=True, highlight=False)
+
+
+def _print_skipped(console: Console, results: list[CaseResult]) -> None:
+    """The tests that were skipped, by the reason."""
+    from rich.markup import escape
+
+    from theseus_kit.testing.conformance.results import Outcome
+
+    reasons: dict[str, dict[str, None]] = {}
+    for result in results:
+        if result.outcome is Outcome.SKIPPED:
+            reasons.setdefault(result.detail, {})[_sentence(result.test)] = None
+    for reason, tests in reasons.items():
+        console.print(f"[bold]skipped:[/] {escape(reason)}", soft_wrap=True, highlight=False)
+        for test in tests:
+            console.print(f"    {escape(test)}", soft_wrap=True, highlight=False)
