@@ -385,6 +385,10 @@ class Open:
         raise NotImplementedError
 
     @hookspec
+    def system_call_unanswered(self, number: int, arguments: Sequence[int]) -> None:
+        """Told of a system call that no plugin serves, before the guest gets ENOSYS."""
+
+    @hookspec
     def image_loaded(self, image: Image) -> None:
         """Told when an image was mapped and relocated, before its constructors run."""
 

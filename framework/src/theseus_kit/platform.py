@@ -74,7 +74,11 @@ class Platform:
             is_wrapped=manager.is_wrapped,
         )
         self.system_calls = SystemCalls(
-            lambda killed: tell_of_kill(machine, hooks, self.tasks, killed), self.tasks.is_passing
+            lambda killed: tell_of_kill(machine, hooks, self.tasks, killed),
+            self.tasks.is_passing,
+            on_unanswered=lambda number, arguments: hooks.system_call_unanswered(
+                number=number, arguments=arguments
+            ),
         )
         self._runtime: Runtime | None = None
         self._closed = False

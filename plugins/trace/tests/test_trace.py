@@ -83,6 +83,16 @@ def test_an_error_is_shown_by_the_name_of_its_number(traced: Any, machine: str) 
     assert "= -1 EINVAL (mmap of 0 bytes at offset 0)" in run.text()
 
 
+def test_a_system_call_that_nobody_serves_is_seen_too(traced: Any, machine: str) -> None:
+    run = traced(machine, include="hook.system_call_*", times=False)
+    code = bytes.fromhex("b8ab000000 0f05 c3")  # mov eax, 171; syscall; ret
+    address = run.platform.machine.place_code(code)
+    assert run.platform.machine.call(address, (5,)) == 2**64 - 38
+    assert run.text().startswith(
+        "main    hook.system_call_unanswered(number=setdomainname, arguments=[0x5, "
+    )
+
+
 def test_what_a_call_leaves_behind_a_pointer_is_shown_at_its_end(traced: Any) -> None:
     run = traced(include="posix_memalign", times=False)
     pointer = run.place(bytes(8))

@@ -35,15 +35,17 @@ class SystemCalls:
     """The system calls of one platform; an instance is the machine's system call callback.
 
     ``on_kill`` is told of a call that kills the guest; an error that ``is_passing`` is no fault of
-    the plugin's.
+    the plugin's; ``on_unanswered`` is told of each call that no plugin serves.
     """
 
     def __init__(
         self,
         on_kill: KillListener = lambda killed: None,
         is_passing: Callable[[Exception], bool] = lambda error: False,
+        on_unanswered: Callable[[int, tuple[int, ...]], object] = lambda number, arguments: None,
     ) -> None:
         self._on_kill = on_kill
+        self._on_unanswered = on_unanswered
         self._is_passing = is_passing
         self._table: dict[int, tuple[str, SystemCall]] = {}
         self._served: dict[int, tuple[Callable[..., int | None], int]] = {}
@@ -79,6 +81,7 @@ class SystemCalls:
         if served is None:
             served = self._prepare(number)
             if served is None:
+                self._on_unanswered(number, (a0, a1, a2, a3, a4, a5))
                 return _ENOSYS
         function, arity = served
         result = function(*(a0, a1, a2, a3, a4, a5)[:arity])

@@ -99,8 +99,25 @@ def result_shower(hook: str) -> Callable[[Any], str]:
     return _address if hook in _ADDRESS_RESULTS else show
 
 
-def argument_shower(name: str) -> Callable[[Any], str]:
-    """Return what shows a hook's argument of a name."""
+def _system_call(number: Any) -> str:
+    from theseus_kit.image.system_call_names import system_call_names
+
+    return system_call_names().get(number, str(number))
+
+
+_OF_HOOKS: dict[tuple[str, str], Callable[[Any], str]] = {
+    ("system_call_unanswered", "number"): _system_call,
+    ("system_call_unanswered", "arguments"): lambda words: (
+        f"[{', '.join(pointer(word) for word in words)}]"
+    ),
+}
+
+
+def argument_shower(hook: str, name: str) -> Callable[[Any], str]:
+    """Return what shows a hook's argument."""
+    known = _OF_HOOKS.get((hook, name))
+    if known is not None:
+        return known
     if name in _ADDRESSES:
         return _address
     return show

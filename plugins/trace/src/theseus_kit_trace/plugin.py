@@ -124,7 +124,7 @@ class TracedHook:
 
     def __init__(self, recorder: Recorder, call: PlatformCall) -> None:
         self._recorder = recorder
-        self._show = tuple(hook_values.argument_shower(name) for name in call.parameters)
+        self._show = tuple(hook_values.argument_shower(call.name, name) for name in call.parameters)
         self._show_result = hook_values.result_shower(call.name)
         plain = (False,) * len(call.parameters)
         self._call = CallFormat(
