@@ -45,6 +45,8 @@ EMULATED: Bounds = {
     **_TRACING,
     ("process to fib(20)", _NATIVE): Bound(2),
     ("process, resident", _NATIVE): Bound(150 * _MEGABYTE, absolute=True),
+    ("100 files", "without its files"): Bound(3),
+    ("hello world", ""): Bound(0.150, absolute=True),
 }
 
 NATIVE: Bounds = {
@@ -63,6 +65,9 @@ NATIVE: Bounds = {
     **_UNWINDING,
     **_TRACING,
     ("process to fib(20)", _NATIVE): Bound(1.2),
+    ("100 MB from stdin", _NATIVE): Bound(1.5),
+    ("100,000 writes", _NATIVE): Bound(2),
+    ("hello world", ""): Bound(0.150, absolute=True),
 }
 
 BOUNDS = {"emulated": EMULATED, "native": NATIVE}

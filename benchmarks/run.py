@@ -24,6 +24,7 @@ import calls
 import compilation
 import compute
 import memory_mapping
+import programs
 import tracing
 import unwinding
 import whole_process
@@ -43,7 +44,7 @@ MEASUREMENTS: dict[str, Callable[[Contenders], list[Figure]]] = {
 }
 """What is measured on a platform; the rest makes its own processes, or needs no machine."""
 _MAPPING_ROUNDS = 3
-PROCESS, MEMORY_MAPPING = "process", "memory-mapping"
+PROCESS, PROGRAMS, MEMORY_MAPPING = "process", "programs", "memory-mapping"
 TRACING = "tracing"
 
 
@@ -58,6 +59,8 @@ def main() -> None:
             found = whole_process.measure(arguments.machine)
         elif name == TRACING:
             found = tracing.measure(arguments.machine)
+        elif name == PROGRAMS:
+            found = programs.measure(arguments.machine)
         else:
             with assemble([*BUNDLED, c_functions.EmptyFunctions], arguments.machine) as platform:
                 found = MEASUREMENTS[name](Contenders(platform))
@@ -74,7 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Measure theseus-kit against floors and peers in the same run."
     )
-    names = [*MEASUREMENTS, PROCESS, MEMORY_MAPPING, TRACING]
+    names = [*MEASUREMENTS, PROCESS, PROGRAMS, MEMORY_MAPPING, TRACING]
     parser.add_argument("--machine", choices=machine_names(), default="emulated")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

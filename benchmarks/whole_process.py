@@ -91,13 +91,13 @@ class Usage(NamedTuple):
 def measure(machine: str) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="theseus-kit-benchmark-") as folder:
         commands = _commands(Path(folder), machine)
-        environment = _environment(Path(folder))
+        environment = environment_of(Path(folder))
         usages: dict[str, list[Usage]] = {name: [] for name in commands}
 
         def contestant(name: str) -> Callable[[], float]:
             def run() -> float:
                 expected = "" if name in (NOTHING, PARTS) else _RESULT
-                usage = _run(commands[name], environment, expected)
+                usage = run_process(commands[name], environment, expected)
                 usages[name].append(usage)
                 return usage.wall
 
@@ -136,7 +136,8 @@ def _commands(folder: Path, machine: str) -> Mapping[str, Sequence[str]]:
     }
 
 
-def _environment(folder: Path) -> Mapping[str, str]:
+def environment_of(folder: Path) -> Mapping[str, str]:
+    """The environment of a child that caches bytecode below a folder."""
     environment = {
         name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
     }
@@ -144,7 +145,7 @@ def _environment(folder: Path) -> Mapping[str, str]:
     return environment
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str], expected: str) -> Usage:
+def run_process(command: Sequence[str], environment: Mapping[str, str], expected: str) -> Usage:
     """Run a command to its end. Raises RuntimeError if it does not print what it should."""
     launched = subprocess.run(
         [sys.executable, "-S", "-c", _LAUNCHER, *command],

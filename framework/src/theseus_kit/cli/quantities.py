@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 
 from theseus_kit.errors import UsageError
 
@@ -17,13 +16,13 @@ _UNITS = {
 def parse_size(option: str, text: str) -> int:
     """Turn ``1048576``, ``64MiB``, ``1.5GB`` into bytes. Raises UsageError."""
     shown = f"{option}{'' if option.endswith('=') else ' '}{text}"
-    parts = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)", text)
+    parts = re.fullmatch(r"([0-9]+)(?:\.([0-9]+))? ?([A-Za-z]*)", text)
     if parts is None:
         raise UsageError(f"{shown}: write it as a number of bytes, or with a unit: {_known()}")
-    number, unit = parts.groups()
+    whole, fraction, unit = parts.groups(default="")
     if unit not in _UNITS:
         raise UsageError(f"{shown}: no unit is named {unit!r}: there are {_known()}")
-    return int(Decimal(number) * _UNITS[unit])
+    return int(whole + fraction) * _UNITS[unit] // 10 ** len(fraction)
 
 
 def check_seconds(option: str, seconds: float | None) -> float | None:
