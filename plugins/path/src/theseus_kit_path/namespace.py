@@ -150,13 +150,13 @@ class Namespace:
         text = f"{source} -> {target}"
         with self._walk(source, text=text) as old, self._walk(target, text=text) as new:
             old_name, _ = self._find(old, follow)
-            if old_name is None:
-                raise path_error(errno.EPERM, text)  # link(2): no second name for a directory
             new_name = self._free_name(new)
             if new.needs_directory:
                 raise path_error(errno.ENOENT, text)
             if old.place.mount is not new.place.mount:
                 raise path_error(errno.EXDEV, text)
+            if old_name is None:
+                raise path_error(errno.EPERM, text)  # link(2): no second name for a directory
             old.place.directory.link(old_name, new.place.directory, new_name)
 
     def remove(self, path: Location, directory: bool) -> None:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function, system_call
+from theseus_kit_tlibc.transfer import check_offset
 
 RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT, RWF_APPEND = 1, 2, 4, 8, 16
 _READ_FLAGS = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT
@@ -39,6 +40,7 @@ class SysUio(Header):
     )
     def preadv(self, fd: int, iov: int, iovcnt: int, offset: int) -> int:
         """The system call's fifth argument, the offset's upper half, is 0 on x86-64."""
+        check_offset(offset)
         transfers = self.library.transfers
         description = self.library.files.description(fd)
         buffers = transfers.vectors(iov, iovcnt, writable=True)
@@ -51,6 +53,7 @@ class SysUio(Header):
         on_error=MINUS_ONE,
     )
     def pwritev(self, fd: int, iov: int, iovcnt: int, offset: int) -> int:
+        check_offset(offset)
         transfers = self.library.transfers
         description = self.library.files.description(fd)
         buffers = transfers.vectors(iov, iovcnt, writable=False)

@@ -100,8 +100,8 @@ class Transfers:
         return count
 
     def read_at(self, description: Description, buffers: Buffers, offset: int) -> int:
-        """Read at an offset; the position stays."""
-        _check_offset(description, offset)
+        """Read at an offset, which is checked; the position stays."""
+        _check_use(description)
         if description.host >= 0:
             try:
                 return os.preadv(description.host, buffers, offset)
@@ -112,7 +112,7 @@ class Transfers:
 
     def write_at(self, description: Description, buffers: Buffers, offset: int) -> int:
         """Write at an offset, or at the end of a file that is appended to; the position stays."""
-        _check_offset(description, offset)
+        _check_use(description)
         if description.host >= 0:
             try:
                 count = os.pwritev(description.host, buffers, offset)
@@ -194,9 +194,13 @@ class Transfers:
         return waiting_for(tasks, file, events, non_blocking, once)
 
 
-def _check_offset(description: Description, offset: int) -> None:
+def check_offset(offset: int) -> None:
+    """Raises EINVAL, which comes before anything that is wrong with the descriptor."""
     if offset < 0:
         raise InvalidParameterError(f"offset {offset}")
+
+
+def _check_use(description: Description) -> None:
     if description.flags & O_PATH:
         raise PlatformError("the descriptor only holds a file", errno.EBADF)
 

@@ -18,7 +18,7 @@ from theseus_kit_tlibc.direct import READ, WRITE
 from theseus_kit_tlibc.dirent import seek_directory
 from theseus_kit_tlibc.fcntl import O_CLOEXEC
 from theseus_kit_tlibc.listing import Listing
-from theseus_kit_tlibc.transfer import RW_COUNT_MAX
+from theseus_kit_tlibc.transfer import RW_COUNT_MAX, check_offset
 
 CLOSE_RANGE_UNSHARE, CLOSE_RANGE_CLOEXEC = 2, 4
 _SEEK_HOLE = 4
@@ -77,6 +77,7 @@ class Unistd(Header):
         on_error=MINUS_ONE,
     )
     def pread(self, fd: int, buf: int, count: int, offset: int) -> int:
+        check_offset(offset)
         library = self.library
         description = library.files.description(fd)
         window = library.memory.window(buf, min(count, RW_COUNT_MAX), writable=True)
@@ -89,6 +90,7 @@ class Unistd(Header):
         on_error=MINUS_ONE,
     )
     def pwrite(self, fd: int, buf: int, count: int, offset: int) -> int:
+        check_offset(offset)
         library = self.library
         description = library.files.description(fd)
         window = library.memory.window(buf, min(count, RW_COUNT_MAX), writable=False)
