@@ -82,12 +82,12 @@ def test_any_text_survives_in_json() -> None:
 
 def test_a_task_that_is_switched_to_ends_the_open_line() -> None:
     text = TextFormatter(times=False)
-    first, second = a_span(1, 1), a_span(2, 2)
+    first = a_span(1, 1, task_name="main")
+    second = a_span(2, 2, task_name="main")
     written = text.begin(first) + text.begin(second)
     written += text.end(second, Outcome("0", True), 0) + text.end(first, Outcome("1", True), 0)
-    lines = [line.replace(ODD, "…") for line in written.split("\n") if line]
-    assert "".join(lines).count("{") == 1
-    assert written.splitlines()[-1] == "task 1  } c.f = 1"
+    lines = written.replace(ODD, "…").splitlines()
+    assert lines == ["main    c.f(…, 7) {", "main/2  c.f(…, 7) = 0", "main    } c.f = 1"]
 
 
 def test_calls_that_are_not_over_are_closed_from_the_inside() -> None:

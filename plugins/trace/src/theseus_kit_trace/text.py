@@ -68,4 +68,6 @@ class TextFormatter:
 
     def _margin(self, span: Span, time: int) -> str:
         when = f"{time / 1e9:.6f} " if self._times else ""
-        return f"{when}{span.task_name:<8}{'  ' * span.depth}"
+        # Threads inherit names: several tasks may be called main.
+        who = span.task_name if span.task <= 1 else f"{span.task_name}/{span.task}"
+        return f"{when}{who:<8}{'  ' * span.depth}"
