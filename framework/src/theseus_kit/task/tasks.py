@@ -232,6 +232,11 @@ class Tasks(Scheduler):
             error = None
         except BaseException as raised:  # noqa: BLE001  # it ends the program
             error = raised
+        # What the function held goes while there is a stack: finalisers call the guest on it.
+        body = None
+        task.state = ENDED
+        # Python's side of it goes on to its end; what that calls has the main task's stack.
+        self._select(self.main)
         task.greenlet = task.host_thread = None
         try:
             if error is None:
@@ -242,7 +247,6 @@ class Tasks(Scheduler):
             error = raised
         if error is not None:
             # What is left of it stays as it was, for a core file, until the platform closes.
-            task.state = ENDED
             self._send_to_main(error)
 
     def _succeed(self) -> Task:
