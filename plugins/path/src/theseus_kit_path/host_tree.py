@@ -2,7 +2,8 @@
 
 Every call names one component in the directory of a descriptor and refuses links (O_NOFOLLOW,
 AT_SYMLINK_NOFOLLOW), so there is no moment between looking and going at which somebody could swap
-a directory for a link. The host's kernel never follows one and never sees ``..``.
+a directory for a link. The host's kernel never follows one, and nothing is done by way of ``..``:
+it is only looked up there where a directory is that was moved.
 
 Set-user-ID, set-group-ID and sticky bits never reach the host: a file made by a guest must not
 lend the rights of the host user who runs it.
@@ -106,11 +107,12 @@ class HostDirectory:
                 above = os.open("..", _LIST, dir_fd=descriptor)
                 os.close(descriptor)
                 descriptor = above
-                name = _name_of(descriptor, here)
+                found = _identity(os.fstat(descriptor))
+                name = _name_of(descriptor, here) if found != here else None
                 if name is None:  # removed, or the host's root
                     return None
                 names.append(name)
-                here = _identity(os.fstat(descriptor))
+                here = found
         except OSError:  # a directory on the way that may not be listed
             return None
         finally:
