@@ -85,14 +85,22 @@ def _importable(api: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
+def ordered(machine: str) -> Iterator[Platform]:
+    """A platform whose tasks switch where they wait or yield, and nowhere else."""
+    with assemble(machine=machine, deterministic=1) as platform:
+        yield platform
+
+
+@pytest.fixture(scope="module")
 def threaded(machine: str) -> Iterator[Platform]:
+    """A platform whose tasks switch at any instruction."""
     with assemble(machine=machine, options={"tasks": {"quantum_ms": "1"}}) as platform:
         yield platform
 
 
 @pytest.fixture
-def here(threaded: Platform) -> Shared:
-    return Shared(threaded.wasmtime)
+def here(ordered: Platform) -> Shared:
+    return Shared(ordered.wasmtime)
 
 
 @pytest.mark.parametrize(
@@ -105,25 +113,26 @@ def test_a_wait_that_is_not_woken_answers_as_the_hosts(
         assert shared.instance()("wait", expected, nanoseconds) == result
 
 
-def test_a_waiting_task_is_woken_by_another(threaded: Platform, here: Shared) -> None:
+def test_a_waiting_task_is_woken_by_another(ordered: Platform, here: Shared) -> None:
     waiter, waker = here.instance(), here.instance()
-    task = threaded.tasks.start(partial(waiter, "wait", 0, -1))
+    task = ordered.tasks.start(partial(waiter, "wait", 0, -1))
     assert waker("notify", 1) == 0  # it has not begun to wait
-    threaded.tasks.yield_()
+    ordered.tasks.yield_()
     assert waker("notify", 5) == 1
-    assert threaded.tasks.join(task) == 0
+    assert ordered.tasks.join(task) == 0
 
 
-def test_as_many_are_woken_as_were_asked_for(threaded: Platform, here: Shared) -> None:
-    tasks = [threaded.tasks.start(partial(here.instance(), "wait", 0, -1)) for _ in range(4)]
+def test_as_many_are_woken_as_were_asked_for(ordered: Platform, here: Shared) -> None:
+    tasks = [ordered.tasks.start(partial(here.instance(), "wait", 0, -1)) for _ in range(4)]
     waker = here.instance()
-    threaded.tasks.yield_()
+    ordered.tasks.yield_()
     assert [waker("notify", count) for count in (1, 2, 9, 9)] == [1, 2, 1, 0]
-    assert [threaded.tasks.join(task) for task in tasks] == [0] * 4
+    assert [ordered.tasks.join(task) for task in tasks] == [0] * 4
 
 
-def test_a_lock_made_of_wait_and_notify_keeps_tasks_apart(threaded: Platform, here: Shared) -> None:
+def test_a_lock_made_of_wait_and_notify_keeps_tasks_apart(threaded: Platform) -> None:
     workers, times = 4, 3000
+    here = Shared(threaded.wasmtime)
     tasks = [threaded.tasks.start(partial(here.instance(), "count", times)) for _ in range(workers)]
     for task in tasks:
         threaded.tasks.join(task)
