@@ -40,7 +40,7 @@ def test_each_fault_of_a_module_s_run_is_classified(
     page = tmp_path / "report.md"
     found, status = swept(
         *("--machine", machine, "--calls", "syscall.mprotect,hook.memory_map,c.sigaction"),
-        *("--output", page, "--invoke", "grow", module, "1"),
+        *("--per-phase", "2", "--output", page, "--invoke", "grow", module, "1"),
     )
     results = {(r["call"], r["phase"]): r for r in found["results"]}
     # Loading is the platform's: its own error says so.

@@ -26,6 +26,7 @@ from theseus_kit.errors import (
     MissingSymbolError,
     PluginError,
     TheseusKitError,
+    UsageError,
 )
 from theseus_kit.platform import Platform
 from theseus_kit.testing.sweep.job import Job, Outcome, Target, function_names
@@ -130,6 +131,8 @@ def _raised(error: BaseException) -> Outcome:
         kind = "killed"
     elif isinstance(error, PluginError):
         kind = "raised"
+    elif isinstance(error, UsageError):
+        kind = "refused"
     elif isinstance(error, TheseusKitError):
         kind = "error"
     elif type(error).__module__.partition(".")[0].startswith(("wasmtime", "theseus_kit")):

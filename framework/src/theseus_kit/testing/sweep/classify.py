@@ -76,7 +76,7 @@ def _different(
         return Verdict.ABORTED, f"{message}; {told}" if told else message
     if outcome.kind == "trap":
         return Verdict.TRAPPED, _last_line(outcome.message)
-    if outcome.kind == "error":
+    if outcome.kind in ("error", "refused"):
         return Verdict.CLEAN_ERROR, f"{outcome.type}: {_last_line(outcome.message)}"
     if outcome.kind == "raised":
         if outcome.type in ("MemoryError", "OSError"):

@@ -84,7 +84,8 @@ class Outcome(NamedTuple):
     """How a run ended, as its own process saw it; there is none where the process died."""
 
     kind: str
-    """``finished``, ``trap``, ``error`` (Wasmtime's), ``killed``, ``raised``, ``hung``."""
+    """``finished``, ``trap``, ``error`` (Wasmtime's), ``refused`` (a UsageError), ``killed``,
+    ``raised``, ``hung``."""
     status: int = 0
     """Of what has finished."""
     type: str = ""

@@ -103,9 +103,9 @@ def markdown(
         "```",
         "",
         f"The run makes {sum(plan.calls.values()):,} calls of {len(plan.calls)} hooks, C functions "
-        f"and system calls. {len(results)} faults were tried, one for each call that can fail and "
-        "each place in the guest it is made from"
-        + (f"; {plan.left_out} more places were left out." if plan.left_out else "."),
+        f"and system calls. {len(results)} faults were tried: calls that can fail, each from "
+        "another place in the guest"
+        + (f"; {plan.left_out:,} places more were left out, evenly." if plan.left_out else "."),
         "",
         "| outcome | runs | meaning |",
         "| --- | --- | --- |",

@@ -23,6 +23,8 @@ _LONGER = 5
 _KILL_AFTER = 5.0
 """Seconds beyond its limit after which a process that says nothing is killed."""
 _SHOWN_STDERR = 4096
+_NO_MEASURE = ("hung", "raised", "refused")
+"""Ends that a run without a fault must not have: nothing could be told from them."""
 
 
 class FaultResult(NamedTuple):
@@ -116,7 +118,7 @@ class Sweep:
 
     def _checked(self, ended: Ended) -> Ended:
         outcome = ended.outcome
-        if outcome is None or outcome.kind in ("hung", "raised") or not outcome.assembled:
+        if outcome is None or outcome.kind in _NO_MEASURE or not outcome.assembled:
             lines = ended.stderr.strip().splitlines()
             what = outcome.message if outcome is not None else lines[-1] if lines else "it died"
             raise UsageError(f"{self.target.path} does not run without a fault: {what}")
