@@ -327,7 +327,9 @@ def tree_of(files, path="/d"):
     return tree
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None
+)
 @given(st.lists(STEPS, max_size=14))
 def test_a_tree_in_memory_answers_as_the_hosts_does(provide, tmp_path_factory, steps):
     host, memory = provide(PathPlugin), provide(PathPlugin)
@@ -338,7 +340,9 @@ def test_a_tree_in_memory_answers_as_the_hosts_does(provide, tmp_path_factory, s
     assert tree_of(memory) == tree_of(host)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None
+)
 @given(st.sampled_from([READ, WRITE, READ | WRITE, READ | WRITE | APPEND]), st.lists(WORDS))
 def test_an_open_file_in_memory_answers_as_one_of_the_hosts(provide, tmp_path, mode, words):
     host, memory = provide(PathPlugin), provide(PathPlugin)
