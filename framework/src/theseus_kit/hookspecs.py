@@ -186,7 +186,11 @@ class Symbolication:
 
 
 class Unwinding:
-    """Walking stacks, and going up them through landing pads."""
+    """Walking stacks, and going up them through landing pads.
+
+    Its provider offers images the C functions over these too, by ``c_symbols``: Wasmtime calls
+    __register_frame and __deregister_frame, code that throws _Unwind_RaiseException and its kin.
+    """
 
     @hookspec(firstresult=True)
     def unwind_frames(

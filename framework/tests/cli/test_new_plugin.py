@@ -100,6 +100,18 @@ def test_the_ci_file_names_its_commands_and_no_template_s_word_is_left(tmp_path)
             assert "$name" not in file.read_text()
 
 
+@pytest.mark.parametrize("group", KINDS)
+def test_the_readme_s_command_runs_a_module_on_a_new_package(tmp_path, group):
+    package = make(tmp_path, group)
+    path = install(package, tmp_path / "installed")
+    readme = (package / "README.md").read_text()
+    line = next(line for line in readme.splitlines() if line.startswith("theseus-kit assemble"))
+    arguments = line.split()[1:]
+    arguments[arguments.index("gcd.wat")] = str(ROOT / "examples" / "gcd.wat")
+    done = run("-m", "theseus_kit.cli", *arguments, cwd=tmp_path, path=path)
+    assert (done.returncode, done.stdout) == (0, "21\n"), done.stderr
+
+
 def test_the_readme_s_assembly_is_one(tmp_path):
     package = make(tmp_path, "symbolication")
     readme = (package / "README.md").read_text()

@@ -273,6 +273,13 @@ class TakesNothingForWebAssembly(FrameMutant):
             yield frame._replace(kind=FrameKind.GUEST) if is_wasm else frame
 
 
+@caught_by("test_wasmtime_registers_what_it_compiled_runs_it_and_traps")
+class OffersNoCFunctions(FrameMutant):
+    @hookimpl
+    def c_symbols(self):
+        return []
+
+
 @caught_by("test_run_time_code_is_walked_through_while_its_table_is_registered")
 class NeverForgetsATable(FrameMutant):
     @hookimpl

@@ -127,8 +127,6 @@ def _print_table(results: list[CaseResult]) -> None:
 
     from theseus_kit.testing.conformance.results import Outcome, counts
 
-    table = Table("machine")
-    table.add_column("group", no_wrap=True)
     headings = {
         Outcome.PASSED: "passed",
         Outcome.FAILED: "failed",
@@ -136,7 +134,16 @@ def _print_table(results: list[CaseResult]) -> None:
         Outcome.UNEXPECTED_PASS: "unexpected",
         Outcome.SKIPPED: "skipped",
     }
-    for heading in (*headings.values(), "seconds"):
+    number = counts(results)
+    shown_outcomes = {
+        outcome: heading
+        for outcome, heading in headings.items()
+        if number[outcome] or outcome in (Outcome.PASSED, Outcome.FAILED)
+    }
+    table = Table()
+    for heading in ("machine", "group"):
+        table.add_column(heading, no_wrap=True)
+    for heading in (*shown_outcomes.values(), "seconds"):
         table.add_column(heading, justify="right")
     rows = dict.fromkeys((result.machine, result.group) for result in results)
     for machine, group in rows:
@@ -146,7 +153,7 @@ def _print_table(results: list[CaseResult]) -> None:
             f"[red]{number[outcome]}[/]"
             if number[outcome] and not outcome.is_good
             else str(number[outcome] or "")
-            for outcome in headings
+            for outcome in shown_outcomes
         ]
         table.add_row(machine, group, *cells, f"{sum(result.seconds for result in mine):.1f}")
     console = Console()

@@ -35,6 +35,8 @@ class Kind(NamedTuple):
     """The bundled plugins that an assembly with the provider leaves out."""
     beside: tuple[str, ...] = ()
     """What it takes for the other groups of those."""
+    flags: str = ""
+    """What the command line has to leave out on a platform with it, ending with a space."""
 
 
 KINDS = {
@@ -63,7 +65,11 @@ KINDS = {
         ("backtrace-symbols",),
     ),
     "path-handling": Kind(
-        "path_handling", "PathHandlingConformance", "host directories to be read", ("path",)
+        "path_handling",
+        "PathHandlingConformance",
+        "host directories to be read",
+        ("path",),
+        flags="--no-cache ",  # compiled modules are kept in a writable mount
     ),
     "exception-registration": Kind(
         "exception_registration",
@@ -132,6 +138,7 @@ def write_package(target: Path, name: str, group: str, kind: Kind) -> None:
         "group": group,
         "summary": kind.summary,
         "suite": kind.suite,
+        "flags": kind.flags,
         "assembly": ",".join(_assembly(name, kind)),
         "year": str(date.today().year),
     }

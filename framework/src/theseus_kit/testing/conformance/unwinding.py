@@ -220,6 +220,17 @@ class UnwindingConformance(Conformance):
         assert FrameKind.GUEST in kinds[:first]
         assert FrameKind.GUEST in kinds[last:]
 
+    @clause(Unwinding, "Its provider offers images the C functions over these too")
+    def test_wasmtime_registers_what_it_compiled_runs_it_and_traps(self) -> None:
+        wasmtime = self.platform.wasmtime
+        for _ in range(2):
+            store = wasmtime.Store()
+            module = wasmtime.Module(store.engine, TRAPPING)
+            exports = wasmtime.Instance(store, module, []).exports(store)
+            assert exports["answer"](store) == 42
+            self.raised(wasmtime.Trap, exports["trap"], store)
+            del exports, module, store
+
     def jitted(self) -> tuple[int, int]:
         """Map run-time code without a frame pointer, and its table; return both addresses."""
         request = MapRequest(
@@ -374,6 +385,11 @@ def stack_words(stack: AddressRange) -> range:
     return range(stack.start, stack.end, 8)
 
 
+TRAPPING = """
+(module
+  (func (export "answer") (result i32) (i32.const 42))
+  (func (export "trap") unreachable))
+"""
 CALLING = """
 (module
   (import "" "" (func $host))
