@@ -23,6 +23,7 @@ from theseus_kit.cli.run import Run, run_module
 from theseus_kit.errors import (
     DeadlockError,
     GuestKilled,
+    MachineError,
     MissingSymbolError,
     PluginError,
     TheseusKitError,
@@ -129,7 +130,7 @@ def _raised(error: BaseException) -> Outcome:
     kind = "raised"
     if isinstance(error, MissingSymbolError):
         kind = "killed"
-    elif isinstance(error, PluginError):
+    elif isinstance(error, PluginError | MachineError):
         kind = "raised"
     elif isinstance(error, UsageError):
         kind = "refused"

@@ -23,6 +23,7 @@ _LONGER = 5
 _KILL_AFTER = 5.0
 """Seconds beyond its limit after which a process that says nothing is killed."""
 _SHOWN_STDERR = 4096
+_FAILED_FROM = "(the call that failed was made from)"
 _NO_MEASURE = ("hung", "raised", "refused")
 """Ends that a run without a fault must not have: nothing could be told from them."""
 
@@ -165,8 +166,9 @@ class Sweep:
         if verdict.wants_backtrace:
             outcome = ended.outcome
             backtrace = () if outcome is None else outcome.frames
-            if not backtrace and injected:
-                backtrace = tuple(injected[0]["frames"])
+            if all(line.startswith("(") for line in backtrace):  # remarks, and no function
+                frames = injected[0]["frames"] if injected else ()
+                backtrace += (_FAILED_FROM, *(frames or fault.frames))
         return FaultResult(
             fault,
             verdict,
