@@ -78,6 +78,26 @@ def test_limits_that_are_not_reached_change_nothing(kit: Kit) -> None:
     assert kit(*limits, program, stdin=b"a b c") == ordinary(program, stdin=b"a b c")
 
 
+@pytest.mark.parametrize(("option", "least"), [("--max-tasks", 1), ("--max-open-files", 5)])
+def test_a_limit_that_wasmtime_itself_needs_more_than_is_named(
+    kit: Kit, option: str, least: int
+) -> None:
+    done = kit(option, str(least), compiled("words"), stdin=b"a b c")
+    assert done.status == 134
+    lines = done.stderr.decode().splitlines()
+    assert lines[-1] == f"theseus-kit: Wasmtime itself needs more than {option} {least}"
+
+
+def test_a_program_is_told_where_it_opens_too_many_files(kit: Kit) -> None:
+    few, many = (
+        kit("--max-open-files", limit, "--memfs", "/d", compiled("hoard"), "/d").stdout
+        for limit in ("20", "60")
+    )
+    opened = [int(line.split()[0]) for line in (few, many)]
+    assert opened[1] == opened[0] + 40
+    assert few.endswith(b" open, then: I/O error\n")  # what Wasmtime makes of EMFILE
+
+
 def test_memory_stops_growing_at_its_limit(kit: Kit) -> None:
     program = compiled("allocate")
     done = kit("--max-memory", "40MiB", program)

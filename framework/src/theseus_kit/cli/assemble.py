@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -188,8 +189,26 @@ def assemble_command(
                 report=lambda error: reporter().error(error),
             )
         except GuestKilled as killed:
-            reporter().killed(killed)
+            limit = _limit_of(killed, max_open_files, max_tasks)
+            if limit:
+                print(f"theseus-kit: Wasmtime itself needs more than {limit}", file=sys.stderr)
+            else:
+                reporter().killed(killed)
             return EXIT_TRAP
+
+
+def _limit_of(killed: GuestKilled, open_files: int | None, tasks: int | None) -> str:
+    """The option that Wasmtime could not live with; empty if it died of something else.
+
+    Where it gets no descriptor or thread for itself it panics, with std's error in the message.
+    """
+    message = str(killed.reason)
+    bounds = ((errno.EMFILE, "--max-open-files", open_files), (errno.EAGAIN, "--max-tasks", tasks))
+    for number, option, bound in bounds:
+        signs = (f"Os {{ code: {number},", f"(os error {number})")
+        if bound is not None and any(sign in message for sign in signs):
+            return f"{option} {bound}"
+    return ""
 
 
 def _bounds(open_files: int | None, tasks: int | None) -> dict[str, dict[str, object]]:

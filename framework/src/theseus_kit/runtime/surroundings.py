@@ -45,7 +45,9 @@ def wasi_config(platform: Platform, api: Any, name: str, surroundings: Surroundi
         try:
             wasi.preopen_dir(preopen.directory, preopen.name, preopen.writable)
         except api.WasmtimeError as error:  # which does not say why
-            raise UsageError(f"{preopen.directory}: Wasmtime cannot open it") from error
+            raise UsageError(
+                f"{preopen.name}: Wasmtime cannot open the directory {preopen.directory}"
+            ) from error
     return wasi
 
 
