@@ -11,6 +11,7 @@ import time
 import pytest
 
 from theseus_kit.errors import GuestInterrupted
+from theseus_kit.values.memory import PAGE_SIZE, Protection
 
 LOOP = "eb fe"  # jmp $
 MEMORY_LOOP = "48830701 ebfa"  # add qword ptr [rdi], 1; jmp back
@@ -169,3 +170,34 @@ def test_a_forked_child_runs_guest_code_and_can_be_interrupted(guest) -> None:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert guest.machine.call(add, (5, 6)) == 11
+
+
+def test_a_stop_while_pages_leave_the_tlb_changes_no_register(guest) -> None:
+    machine, memory, page = guest.machine, guest.memory, guest.data
+    allowed = [Protection.READ, Protection.READ_WRITE]
+
+    def protect(number, *_) -> int:
+        allowed.reverse()
+        memory.protect(page, PAGE_SIZE, allowed[0])
+        return 0
+
+    machine.set_handlers(lambda _: None, protect)
+    machine.set_preemption(lambda: None)
+    ended = threading.Event()
+
+    def stop_again_and_again() -> None:
+        while not ended.is_set():
+            machine.preempt()
+            time.sleep(0)
+
+    thread = threading.Thread(target=stop_again_and_again)
+    thread.start()
+    try:
+        # push rbx; mov ebx, edi
+        # again: mov eax, 11; syscall; test rax, rax; jne done; dec ebx; jne again
+        # done: pop rbx; ret
+        result = guest.run("53 89fb b80b000000 0f05 4885c0 7504 ffcb 75f0 5b c3", 20_000)
+    finally:
+        ended.set()
+        thread.join()
+    assert result == 0

@@ -52,9 +52,12 @@ class Exits:
         self._written = memoryview(self._results.buffer).cast("B").cast("Q")
         self._generators: list[Callbacks] = []
         self._callbacks: list[Any] = []
+        # First, for Unicorn goes through the hooks of all instructions in order, and leaves off
+        # after any of them if another thread has just asked for a stop: the system call would be
+        # passed over in silence (helper_syscall in qemu/target/i386/seg_helper.c).
+        self._hook(self._answer_system_calls(), uc.INS_SYSCALL)
         self._hook(self._answer_exports(), uc.INS_OUT)
         self._hook(self._answer_in(), uc.INS_IN)
-        self._hook(self._answer_system_calls(), uc.INS_SYSCALL)
 
     def _hook(self, generator: Callbacks, instruction: int) -> None:
         next(generator)

@@ -6,6 +6,8 @@ which pages is for others to know.
 
 from __future__ import annotations
 
+from theseus_kit.errors import MachineError
+from theseus_kit.machine.emulated import library as uc
 from theseus_kit.machine.emulated import stubs
 from theseus_kit.machine.emulated.cpu import Cpu
 from theseus_kit.machine.emulated.translation import Translation
@@ -42,8 +44,13 @@ class Invalidation:
             mailbox[position] = page
         mailbox[stubs.FLUSH_COUNT] = len(pending)
         pending.clear()
-        cpu = self._cpu
-        cpu.library.emu_start(cpu.handle, self._stub, 0, 0, 0)
-        if mailbox[stubs.REASON] != stubs.REASON_FLUSHED:  # stopped from outside, midway
-            self._translation.flush()
+        cpu, pc, error = self._cpu, self._stub, 0
+        while not error:
+            error = cpu.library.emu_start(cpu.handle, pc, 0, 0, 0)
+            if mailbox[stubs.REASON] == stubs.REASON_FLUSHED:
+                break
+            # Stopped from outside, midway: registers of the guest's are in the mailbox yet.
+            pc = cpu.read_register(uc.REG_RIP)
         mailbox[stubs.REASON] = 0
+        if error:
+            raise MachineError(f"the machine's own code stopped with Unicorn's error {error}")
