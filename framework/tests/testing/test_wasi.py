@@ -157,18 +157,23 @@ def test_a_program_works_in_a_copy_of_its_directory(suite, tmp_path):
 
 
 @pytest.mark.parametrize("machine", machine_names())
-def test_a_platform_is_held_to_the_same(suite, machine):
+def test_a_platform_is_held_to_the_same(suite, machine, tmp_path):
     tests = [
         suite("right", EXITS.format(status=3), {"exit_code": 3}),
         suite("wrong", EXITS.format(status=4), {"exit_code": 3}),
+        suite("says", SAYS.format(fd=1), {"stdout": "hello"}),
+        suite("makes", MAKES_A_DIRECTORY, {"root": "root"}),
     ]
+    (tmp_path / "root").mkdir()
 
     results = {
         Path(result.path).stem: result.problems
         for result in run_tests(tests, PlatformChoice(PLUGINS, machine), timeout=60)
     }
 
-    assert results == {"right": (), "wrong": ("its exit status is 4, expected 3",)}
+    wrong = ("its exit status is 4, expected 3",)
+    assert results == {"right": (), "wrong": wrong, "says": (), "makes": ()}
+    assert list((tmp_path / "root").iterdir()) == []
 
 
 def test_the_command_counts_and_its_status_tells(suite, tmp_path, monkeypatch, capsys):
