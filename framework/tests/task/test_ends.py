@@ -236,3 +236,26 @@ def test_a_task_that_has_not_begun_may_run_on_any_host_thread(world):
     thread.join()
 
     assert results == ["other"]
+
+
+def test_what_a_task_held_goes_while_guest_code_can_be_called(world):
+    """A finaliser may call guest code: there must be a stack for it, whenever Python runs it."""
+    # push rbx; mov rax, [rsp]; pop rbx; ret
+    touch = world.code("53 488b0424 5b c3")
+    calls = []
+
+    class Held:
+        def __del__(self):
+            touch()
+            calls.append(world.tasks.current)
+
+    def holding(held):
+        return lambda: held
+
+    task = world.tasks.start(holding(Held()))
+    world.tasks.join(task)
+    task.result = None
+    task = world.tasks.start(lambda held=Held(): None)
+    world.tasks.join(task)
+
+    assert len(calls) == 2

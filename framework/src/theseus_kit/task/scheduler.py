@@ -123,6 +123,10 @@ class Scheduler:
         task = self.current
         if self._is_closing:
             raise TaskExit
+        if task.greenlet is not None:
+            # It waits elsewhere already: this is Python at the end of another task, a finaliser.
+            raise MachineError("nothing can wait where a task has ended")
+        self._passing = None
         for queue in queues:
             queue.tasks[task] = None
         task.state = WAITING
@@ -278,7 +282,8 @@ class Scheduler:
     def _raise(self, task: Task) -> NoReturn:
         error, task.error = task.error, None
         assert error is not None
-        self._passing = error
+        if task is self._main:
+            self._passing = error
         raise error
 
     def is_passing(self, error: Exception) -> bool:

@@ -210,6 +210,7 @@ class Tasks(Scheduler):
     def _run(self, task: Task) -> None:
         """Run a task to its end: the body of its greenlet."""
         task.state = RUNNING
+        task.greenlet = None  # it runs
         body, task.body = task.body, None
         hooks = self._hooks
         assert hooks is not None
@@ -237,7 +238,6 @@ class Tasks(Scheduler):
         task.state = ENDED
         # Python's side of it goes on to its end; what that calls has the main task's stack.
         self._select(self.main)
-        task.greenlet = task.host_thread = None
         try:
             if error is None:
                 self._retire(task, hooks)
