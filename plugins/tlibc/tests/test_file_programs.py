@@ -16,7 +16,13 @@ from theseus_kit.assembly import assemble
 from theseus_kit.machine import machine_names
 from theseus_kit.values.paths import MemoryMount, Mount, OpenMode
 
-SOURCES = ("file_program.c", "stdio_program.c")
+SOURCES = (
+    "open_program.c",
+    "file_program.c",
+    "status_program.c",
+    "name_program.c",
+    "stdio_program.c",
+)
 
 
 def programs_of(source):
@@ -41,7 +47,7 @@ print(json.dumps(results[:library.run(program, results)]))
 
 
 def make_tree(root):
-    """What the programs are told to find (file_program.c)."""
+    """What the programs are told to find (file_program.h)."""
     root.chmod(0o755)
     (root / "d").mkdir()
     (root / "d2").mkdir()
