@@ -173,12 +173,14 @@ def test_a_forked_child_runs_guest_code_and_can_be_interrupted(guest) -> None:
 
 
 def test_a_stop_while_pages_leave_the_tlb_changes_no_register(guest) -> None:
-    machine, memory, page = guest.machine, guest.memory, guest.data
+    machine, memory, pages = guest.machine, guest.memory, guest.free
+    size = 200 * PAGE_SIZE  # it takes a while then
+    memory.map(pages, size, Protection.READ_WRITE)
     allowed = [Protection.READ, Protection.READ_WRITE]
 
     def protect(number, *_) -> int:
         allowed.reverse()
-        memory.protect(page, PAGE_SIZE, allowed[0])
+        memory.protect(pages, size, allowed[0])
         return 0
 
     machine.set_handlers(lambda _: None, protect)
@@ -194,9 +196,13 @@ def test_a_stop_while_pages_leave_the_tlb_changes_no_register(guest) -> None:
     thread.start()
     try:
         # push rbx; mov ebx, edi
-        # again: mov eax, 11; syscall; test rax, rax; jne done; dec ebx; jne again
-        # done: pop rbx; ret
-        result = guest.run("53 89fb b80b000000 0f05 4885c0 7504 ffcb 75f0 5b c3", 20_000)
+        # again: mov eax, 11; syscall; test rax, rax; jne done; mov rdx, rsi; mov ecx, 200
+        # touch: mov al, [rdx]; add rdx, 4096; dec ecx; jne touch
+        #        xor eax, eax; dec ebx; jne again
+        # done:  pop rbx; ret
+        loop = "b80b000000 0f05 4885c0 751b 4889f2 b9c8000000"
+        touch = "8a02 4881c200100000 ffc9 75f3"
+        result = guest.run(f"53 89fb {loop} {touch} 31c0 ffcb 75d9 5b c3", 2_000, pages)
     finally:
         ended.set()
         thread.join()
