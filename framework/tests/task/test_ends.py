@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from functools import partial
 
 import pytest
 
@@ -255,7 +256,7 @@ def test_what_a_task_held_goes_while_guest_code_can_be_called(world):
     task = world.tasks.start(holding(Held()))
     world.tasks.join(task)
     task.result = None
-    task = world.tasks.start(lambda held=Held(): None)
+    task = world.tasks.start(partial(lambda held: None, Held()))
     world.tasks.join(task)
 
     assert len(calls) == 2

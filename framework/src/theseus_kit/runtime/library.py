@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from theseus_kit.machine.protocol import Machine
     from theseus_kit.runtime.task_states import TaskStates
+    from theseus_kit.task import Tasks
 
 
 ROOM = 120
@@ -71,6 +72,8 @@ class GuestLibrary:
         self.errors: list[BaseException] = []
         """What callbacks raised and did not answer for, until the call they ran in returns."""
         self._is_short_of_room = False
+        self.tasks: Tasks | None = None
+        """Those of the platform, where its guest code may be dropped for another task's sake."""
         self.nesting = 0
         """Calls in progress, one inside the other."""
         self.lock = RLock()
@@ -270,6 +273,8 @@ class GuestFunction:
     def __call__(self, *arguments: Any) -> Any:
         library = self._library
         invoke = self._invoke
+        if self._restype is None and library.tasks is not None and library.tasks.is_broken:
+            return None  # deleting what a dropped call was working on is no more possible
         if invoke is None:
             if self._restype is None and library.is_closed:
                 return None  # a finaliser with nothing left to finalise

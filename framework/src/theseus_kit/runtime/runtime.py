@@ -72,6 +72,7 @@ class Runtime:
         self._host_preparer = HostFunctionPreparer(machine, self._library, self._package)
         replace_hot_methods(self._package, self._preparer)
         self._states: TaskStates | None = None
+        self._library.tasks = platform.tasks
         platform.tasks.on_switch(self._switch)
 
     def _switch(self, left: Task, entered: Task) -> None:

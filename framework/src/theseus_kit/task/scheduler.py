@@ -46,6 +46,9 @@ class Scheduler:
         """How often control has passed from one task to another."""
         self.capture: Callable[[Task], tuple[BacktraceEntry, ...]] = _no_backtrace
         """Returns a task's backtrace, for the report of a deadlock."""
+        self.is_broken = False
+        """An error from elsewhere has dropped guest frames of the main task, wherever they stood:
+        what they worked on must be left alone."""
         self._machine = machine
         self._current: Task | None = None
         self._main: Task | None = None
@@ -284,6 +287,7 @@ class Scheduler:
         assert error is not None
         if task is self._main:
             self._passing = error
+            self.is_broken = self.is_broken or bool(self._machine.registers().rip)
         raise error
 
     def is_passing(self, error: Exception) -> bool:
