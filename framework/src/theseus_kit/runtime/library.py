@@ -232,11 +232,12 @@ class GuestLibrary:
 class GuestFunction:
     """A C function of the library; set ``restype`` and ``argtypes`` as on a ctypes function."""
 
-    __slots__ = ("__name__", "_argtypes", "_invoke", "_library", "_restype")
+    __slots__ = ("__name__", "_argtypes", "_deletes", "_invoke", "_library", "_restype")
 
     def __init__(self, library: GuestLibrary, name: str) -> None:
         self._library = library
         self.__name__ = name
+        self._deletes = name.endswith("_delete")
         self._restype: Any = ctypes.c_int
         self._argtypes: Sequence[Any] | None = None
         self._invoke: Callable[..., Any] | None = None
@@ -273,7 +274,7 @@ class GuestFunction:
     def __call__(self, *arguments: Any) -> Any:
         library = self._library
         invoke = self._invoke
-        if self._restype is None and library.tasks is not None and library.tasks.is_broken:
+        if self._deletes and library.tasks is not None and library.tasks.is_broken:
             return None  # deleting what a dropped call was working on is no more possible
         if invoke is None:
             if self._restype is None and library.is_closed:
