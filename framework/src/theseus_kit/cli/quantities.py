@@ -22,7 +22,8 @@ def parse_size(option: str, text: str) -> int:
     whole, fraction, unit = parts.groups(default="")
     if unit not in _UNITS:
         raise UsageError(f"{shown}: no unit is named {unit!r}: there are {_known()}")
-    return int(whole + fraction) * _UNITS[unit] // 10 ** len(fraction)
+    size: int = int(whole + fraction) * _UNITS[unit] // 10 ** len(fraction)
+    return size
 
 
 def check_seconds(option: str, seconds: float | None) -> float | None:
