@@ -457,7 +457,8 @@ static long futex(uint32_t *at, int op, uint32_t value, const void *timeout, uin
 }
 static void *sleep_on(void *bits)
 {
-    struct timespec until = in_ns(CLOCK_MONOTONIC, 900000000);
+    struct timespec until = in_ns(CLOCK_MONOTONIC, 0);
+    until.tv_sec += 60;
     return (void *)futex(&word, FUTEX_WAIT_BITSET, 0, &until, 0, (uint32_t)(long)bits);
 }
 /* Each is seen to wait, by being moved elsewhere, before the next one starts; then all move back. */
