@@ -450,6 +450,7 @@ long keys_and_destructors(void)
 
 /* Futexes */
 static uint32_t word, other_word;
+static int about_to_sleep;
 static long futex(uint32_t *at, int op, uint32_t value, const void *timeout, uint32_t *second, uint32_t value3)
 {
     long result = syscall(SYS_futex, at, op, value, timeout, second, value3);
@@ -459,18 +460,19 @@ static void *sleep_on(void *bits)
 {
     struct timespec until = in_ns(CLOCK_MONOTONIC, 0);
     until.tv_sec += 60;
+    __atomic_store_n(&about_to_sleep, 1, __ATOMIC_SEQ_CST);
     return (void *)futex(&word, FUTEX_WAIT_BITSET, 0, &until, 0, (uint32_t)(long)bits);
 }
-/* Each is seen to wait, by being moved elsewhere, before the next one starts; then all move back. */
+/* In the order of their start: nobody can see a thread enter the kernel, so each gets some time. */
 static void start_sleepers(pthread_t *threads, const long *bits, int count)
 {
-    static uint32_t elsewhere;
     for (int i = 0; i < count; i++) {
+        __atomic_store_n(&about_to_sleep, 0, __ATOMIC_SEQ_CST);
         pthread_create(&threads[i], 0, sleep_on, (void *)bits[i]);
-        while (futex(&word, FUTEX_CMP_REQUEUE, 0, (void *)1, &elsewhere, 0) != 1)
+        while (!__atomic_load_n(&about_to_sleep, __ATOMIC_SEQ_CST))
             sched_yield();
+        pause_ns(20000000);
     }
-    futex(&elsewhere, FUTEX_CMP_REQUEUE, 0, (void *)9, &word, 0);
 }
 static long join_all(pthread_t *threads, int count)
 {
