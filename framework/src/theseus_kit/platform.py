@@ -205,8 +205,7 @@ class Platform:
 
         From any host thread.
         """
-        if not self.tasks.interrupt():
-            self.machine.interrupt()
+        self.tasks.interrupt()
 
     def _check_open(self) -> None:
         if self._closed:

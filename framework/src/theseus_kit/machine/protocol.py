@@ -401,11 +401,19 @@ class Machine(Protocol):
         and what a guest function returns to that was called from Python."""
         ...
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> bool:
         """Make the running :meth:`call` raise GuestInterrupted. From any host thread.
 
-        While Python holds control this waits until guest code goes on, of whichever thread. No
-        effect where no call is in progress on the selected thread.
+        While Python holds control this waits until guest code goes on, of whichever thread, or
+        until somebody asks :meth:`take_interrupt`. False, and no effect, where no call is in
+        progress on the selected thread.
+        """
+        ...
+
+    def take_interrupt(self) -> bool:
+        """Whether an interrupt waits for guest code to go on; it waits no longer then.
+
+        For Python that is going to wait itself, and raises GuestInterrupted in its place.
         """
         ...
 

@@ -16,7 +16,13 @@ from collections import deque
 from threading import current_thread
 from typing import TYPE_CHECKING, NoReturn
 
-from theseus_kit.errors import DeadlockError, MachineError, PlatformError, TaskExit
+from theseus_kit.errors import (
+    DeadlockError,
+    GuestInterrupted,
+    MachineError,
+    PlatformError,
+    TaskExit,
+)
 from theseus_kit.task.task import READY, RUNNING, WAITING, Task
 from theseus_kit.values.exceptions import Panicked
 from theseus_kit.values.tasks import StuckTask
@@ -63,6 +69,8 @@ class Scheduler:
         self._passing: BaseException | None = None
         """The last error that was raised where the main task stands, and came from elsewhere."""
         self._is_closing = False
+        self._is_interrupted = False
+        """Asked for between two tasks' guest code: whoever waits or goes on next raises it."""
 
     @property
     def current(self) -> Task:
@@ -149,12 +157,16 @@ class Scheduler:
                 queue.tasks.pop(task, None)
             if self._events is not None:
                 self._events.forget(task, descriptors)
+        if self._is_interrupted:
+            self._raise_interrupt()
         if task.woken_by is _INTERRUPTED:
             raise PlatformError("a signal has to be handled", errno.EINTR)
         return task.woken_by
 
     def yield_(self) -> None:
-        """Let every task that is ready run first."""
+        """Let every task that is ready run first. Raises GuestInterrupted."""
+        if self._is_interrupted:
+            self._raise_interrupt()
         if self._events is not None and self._events.is_needed:
             self._events.collect(wait=False)
         if self._ready:
@@ -173,17 +185,35 @@ class Scheduler:
         return waits
 
     def interrupt(self) -> bool:
-        """Make the platform's waiting raise GuestInterrupted; False if it does not wait.
+        """Make guest code that runs, or waits, raise GuestInterrupted; False if none does either.
 
-        From any host thread.
+        From any host thread. The machine keeps it for guest code that goes on, and who begins to
+        wait asks the machine first, so it is neither lost nor raised twice.
         """
-        return self._events is not None and self._events.interrupt()
+        if self._events is not None and self._events.interrupt():
+            return True
+        is_noted, main = self._machine.interrupt(), self._main
+        if not is_noted and main is not None and main.state != RUNNING:
+            # One task has ended, and the next one runs no guest code yet.
+            is_noted = self._is_interrupted = True
+        if self._events is not None:
+            self._events.look_again()
+        return is_noted
+
+    def _take_interrupt(self) -> bool:
+        """Whether somebody has asked to interrupt whatever goes on next; no longer."""
+        noted, self._is_interrupted = self._is_interrupted, False
+        return self._machine.take_interrupt() or noted
+
+    def _raise_interrupt(self) -> None:
+        if self._take_interrupt():
+            raise GuestInterrupted("guest code was interrupted while it waited")
 
     def _outside(self) -> Events:
         if self._events is None:
             from theseus_kit.task.waiting import Events
 
-            self._events = Events(self.clock)
+            self._events = Events(self.clock, self._take_interrupt)
         return self._events
 
     def _make_ready(self, task: Task, by: object) -> None:
@@ -208,6 +238,8 @@ class Scheduler:
         """Take the task that runs next; the world outside is waited for as long as it takes."""
         try:
             while True:
+                if self._is_interrupted:
+                    self._raise_interrupt()
                 events = self._events
                 if events is not None and events.is_needed:
                     events.collect(wait=not self._ready)

@@ -20,7 +20,7 @@ from theseus_kit.errors import GuestInterrupted
 from theseus_kit.task.task import WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from theseus_kit.clock import Clock
     from theseus_kit.task.task import Task
@@ -37,8 +37,10 @@ much as a switch."""
 class Events:
     """Timers and descriptors, and the tasks that wait for them."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, take_interrupt: Callable[[], bool]) -> None:
         self._clock = clock
+        self._take_interrupt = take_interrupt
+        """Whether an interrupt came before the wait began; asked once it can be ended."""
         self._timers: list[tuple[int, int, Task, int]] = []
         """A heap of (deadline, order of arrival, task, number of its wait)."""
         self._arrivals = count()
@@ -54,6 +56,8 @@ class Events:
         """Guards the two below, which other threads see."""
         self.is_waiting = False
         """The host is being waited for."""
+        self._is_ended = False
+        """Somebody has ended that wait."""
         self._is_interrupted = False
         self._pipe: tuple[int, int] | None = None
         """Ends a wait for descriptors; made at the first."""
@@ -115,12 +119,22 @@ class Events:
         with self._state:
             if not self.is_waiting:
                 return False
-            if not self._is_interrupted:
-                self._is_interrupted = True
-                self._alarm.release()
-                if self._pipe is not None:
-                    os.write(self._pipe[1], b"\0")
+            self._is_interrupted = True
+            self._end_wait()
             return True
+
+    def look_again(self) -> None:
+        """Have the wait that is going on, if there is one, ask ``take_interrupt``. Any thread."""
+        with self._state:
+            if self.is_waiting:
+                self._end_wait()
+
+    def _end_wait(self) -> None:
+        if not self._is_ended:
+            self._is_ended = True
+            self._alarm.release()
+            if self._pipe is not None:
+                os.write(self._pipe[1], b"\0")
 
     def close(self) -> None:
         if self._pipe is not None:
@@ -148,28 +162,34 @@ class Events:
             self._pipe = os.pipe()
         with self._state:
             self.is_waiting = True
+        found = False
         try:
-            remaining = None
-            if deadline is not None:
+            # From here on an interrupt ends the wait; one that came before is found now.
+            remaining = 0 if self._note_interrupt() else None
+            if remaining is None and deadline is not None:
                 remaining = min(max(deadline - self._clock.monotonic_ns(), 0), _LONGEST_NS)
             if self._descriptors:
                 # In whole milliseconds, rounded up: poll(2)'s.
                 found = self._poll(None if remaining is None else -(-remaining // _MILLISECOND))
-            else:
-                found = False
-                if self._alarm.acquire(timeout=-1 if remaining is None else remaining / _SECOND):
-                    self._alarm.release()  # taken back with the interrupt
+            elif self._alarm.acquire(timeout=-1 if remaining is None else remaining / _SECOND):
+                self._alarm.release()  # taken back below
         finally:
             with self._state:
                 self.is_waiting = False
                 is_interrupted, self._is_interrupted = self._is_interrupted, False
-                if is_interrupted:
+                is_ended, self._is_ended = self._is_ended, False
+                if is_ended:
                     self._alarm.acquire()
                     if self._pipe is not None:
                         os.read(self._pipe[0], 1)
-        if is_interrupted:
+        if is_interrupted or (is_ended and self._take_interrupt()):
             raise GuestInterrupted("guest code was interrupted while it waited")
         return found
+
+    def _note_interrupt(self) -> bool:
+        if self._take_interrupt():
+            self._is_interrupted = True
+        return self._is_interrupted
 
     def _poll(self, timeout_ms: int | None) -> bool:
         """Ask the host for the descriptors' events; wake who wants them."""

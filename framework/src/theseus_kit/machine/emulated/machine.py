@@ -287,10 +287,14 @@ class EmulatedMachine:
     def is_own_code(self, address: int) -> bool:
         return self._own + PAGE_SIZE <= address < self._own + OWN_SIZE
 
-    def interrupt(self) -> None:
-        self._loop.requests.interrupt(self._loop.thread)
+    def interrupt(self) -> bool:
+        noted = self._loop.requests.interrupt(self._loop.thread)
         if self._loop.thread.place == GUEST:
             self._cpu.stop()
+        return noted
+
+    def take_interrupt(self) -> bool:
+        return self._loop.requests.take_interrupt()
 
     def close(self) -> None:
         if not self._release.alive:

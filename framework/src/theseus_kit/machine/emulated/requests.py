@@ -21,11 +21,13 @@ class Requests:
         self._asked: EmulatedThread | None = None
         """The thread that was selected when something was last asked."""
 
-    def interrupt(self, thread: EmulatedThread) -> None:
-        """Ask the guest to end, unless nothing is in progress on the thread that is selected."""
-        if thread.place != IDLE:
-            self._asked = thread
-            self._interrupted = self.any = True
+    def interrupt(self, thread: EmulatedThread) -> bool:
+        """Ask the guest to end; False if nothing is in progress on the thread that is selected."""
+        if thread.place == IDLE:
+            return False
+        self._asked = thread
+        self._interrupted = self.any = True
+        return True
 
     def preempt(self, thread: EmulatedThread) -> None:
         """Ask the guest to stop for a moment, under the same condition."""
@@ -38,10 +40,16 @@ class Requests:
         if self._asked is thread:
             self._interrupted = self._preempted = self.any = False
 
+    def take_interrupt(self) -> bool:
+        """Whether the guest was asked to end; it is no longer."""
+        if not self._interrupted:
+            return False
+        self._interrupted, self.any = False, self._preempted
+        return True
+
     def raise_interrupt(self) -> None:
         """Raise GuestInterrupted if that was asked for."""
-        if self._interrupted:
-            self._interrupted, self.any = False, self._preempted
+        if self.take_interrupt():
             raise GuestInterrupted("guest code was interrupted")
 
     def answer(self) -> None:

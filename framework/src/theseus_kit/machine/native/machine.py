@@ -224,13 +224,18 @@ class NativeMachine:
     def is_own_code(self, address: int) -> bool:
         return address in self._territory.own or address in self._process.code
 
-    def interrupt(self) -> None:
-        self._ask(layout.ATTENTION_INTERRUPT)
+    def interrupt(self) -> bool:
+        return self._ask(layout.ATTENTION_INTERRUPT)
 
-    def _ask(self, attention: int) -> None:
-        if not self.is_closed and self._calls.in_progress:
-            self._context.ask(attention)
-            self._calls.disturb()
+    def take_interrupt(self) -> bool:
+        return not self.is_closed and self._context.take(layout.ATTENTION_INTERRUPT)
+
+    def _ask(self, attention: int) -> bool:
+        if self.is_closed or not self._calls.in_progress:
+            return False
+        self._context.ask(attention)
+        self._calls.disturb()
+        return True
 
     def close(self) -> None:
         if self.is_closed:
