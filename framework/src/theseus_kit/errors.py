@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from theseus_kit.task import Task
     from theseus_kit.values.exceptions import ExceptionContext, KillReason, Registers
     from theseus_kit.values.symbols import BacktraceEntry
     from theseus_kit.values.tasks import StuckTask
@@ -130,7 +131,8 @@ class GuestKilled(GuestError):
 
     ``backtrace`` is what the platform's unwinder saw, innermost frame first. ``registers`` are
     those at the kill, which nothing else keeps: of the exception where there was one, else of the
-    guest's call of the C function that killed it; None if no guest code was running.
+    guest's call of the C function that killed it; None if no guest code was running. ``task`` is
+    the one that was killed, and took the program along; None while nobody has said so.
     """
 
     def __init__(
@@ -146,6 +148,7 @@ class GuestKilled(GuestError):
         """It goes on with a kill that was caught, or one that Python began: told of already."""
         self.registers: Registers | None = None if context is None else context.registers
         self.backtrace = tuple(backtrace)
+        self.task: Task | None = None
 
 
 class DeadlockError(GuestKilled):

@@ -187,6 +187,26 @@ def test_every_task_has_its_registers(platform, program, tmp_path):
     assert len(statuses) == 2
 
 
+@pytest.mark.parametrize("function", ["fault", "panic"])
+def test_a_core_shows_the_task_first_that_took_the_program_along(
+    platform, program, tmp_path, function
+):
+    core = tmp_path / "core"
+    image, tasks = platform.load(program), platform.tasks
+    bystander = tasks.start(lambda: tasks.sleep(10**12), "bystander")
+    dying = tasks.start(lambda: image.call(function, 0x1234, 41), "dying")
+    with pytest.raises(GuestKilled) as caught:
+        tasks.join(bystander)
+    assert caught.value.task is dying
+
+    platform.write_core(core, caught.value)
+
+    assert GDB_FRAME.findall(gdb(program, core, "bt"))[-3:-1] == ["middle", function]
+    statuses = [content for kind, content in notes_of(core) if kind == "NT_PRSTATUS"]
+    identities = [int.from_bytes(status[32:36], sys.byteorder) for status in statuses]
+    assert identities == [dying.id, tasks.main.id, bystander.id]  # pr_pid
+
+
 @pytest.mark.parametrize("target", ["missing/core", "directory"])
 def test_a_place_that_cannot_be_written_is_named_in_one_line(platform, tmp_path, target):
     (tmp_path / "directory").mkdir()

@@ -87,13 +87,21 @@ class Reporter:
                 _print(f"theseus-kit: {error}")
                 core = None
         if self._as_json:
-            reason = str(killed.reason)
             self._print_json(
-                "killed", str(killed), killed.backtrace, killed.context, core, reason=reason
+                "killed",
+                str(killed),
+                killed.backtrace,
+                killed.context,
+                core,
+                reason=str(killed.reason),
+                task=None if killed.task is None else killed.task.name,
             )
             return
+        of_task = ""
+        if killed.task is not None and killed.task is not self._platform.tasks.main:
+            of_task = f" of task {killed.task.id} ({killed.task.name})"
         _print(f"theseus-kit: {killed}")
-        _print_frames(killed.backtrace)
+        _print_frames(killed.backtrace, of_task)
         self._say_of_core(core)
 
     def _print_json(
@@ -124,9 +132,9 @@ class Reporter:
             _print(f"core file: {core}; look at it with: gdb {image} {core}")
 
 
-def _print_frames(entries: Sequence[BacktraceEntry]) -> None:
+def _print_frames(entries: Sequence[BacktraceEntry], of_task: str = "") -> None:
     if entries:
-        _print("machine backtrace:")
+        _print(f"machine backtrace{of_task}:")
         _print("\n".join(backtrace_lines(entries)))
     else:
         _print("machine backtrace: none, there was no CPU exception")

@@ -36,6 +36,7 @@ def tell_of_kill(machine: Machine, hooks: HookRelay, tasks: Tasks, killed: Guest
     registers = machine.registers()
     if killed.registers is None:
         killed.registers = registers
+        killed.task = tasks.current
         if not killed.backtrace:
             killed.backtrace = capture_backtrace(machine, hooks, tasks)
         if isinstance(killed.reason, Panicked) and not killed.is_resumed:
@@ -93,5 +94,6 @@ class ExceptionDispatch:
             )
         trace = capture_backtrace(self._machine, self._hooks, self._tasks)
         killed = GuestKilled(outcome.reason, context, trace)
+        killed.task = self._tasks.current
         clean_up(self._hooks, self._tasks, killed, context.registers, is_exact=True)
         return killed

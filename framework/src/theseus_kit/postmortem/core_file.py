@@ -39,6 +39,7 @@ from theseus_kit.values.memory import PAGE_SIZE, AddressRange, Protection, page_
 if TYPE_CHECKING:
     from theseus_kit.image import Image
     from theseus_kit.platform import Platform
+    from theseus_kit.task import Task
     from theseus_kit.values.memory import Region
 
 _ELF_HEADER = Struct("<16sHHIQQQIHHHHHH")
@@ -59,6 +60,8 @@ class _State(NamedTuple):
     registers: Registers
     is_exact: bool
     signal: Signal
+    task: Task
+    """The one that it was; debuggers show it first."""
 
 
 def write_core(
@@ -70,8 +73,8 @@ def write_core(
     """Write an ELF core file of a platform, as it is or as a kill left it.
 
     ``cause`` is why: the error that a killed guest's caller got, or the exception that a handler
-    is answering; its registers become the current task's. Without one they are those of
-    :meth:`Platform.backtrace`. ``program`` is the image that a debugger is to be started with;
+    is answering; its registers become those of the task that was killed, or of the current one.
+    Without one they are those of :meth:`Platform.backtrace`. ``program`` is the image that a debugger is to be started with;
     by default the innermost one of the backtrace, or else the first one loaded.
 
     The file appears whole or not at all. Raises UsageError where it cannot be written.
@@ -97,21 +100,22 @@ def write_core(
 
 
 def _state(platform: Platform, cause: GuestKilled | ExceptionContext | None) -> _State:
-    machine = platform.machine
+    machine, current = platform.machine, platform.tasks.current
     if isinstance(cause, ExceptionContext):
-        return _State(cause.registers, True, signal_of_exception(cause))
+        return _State(cause.registers, True, signal_of_exception(cause), current)
     if cause is None:
         registers = platform.tasks.current_registers() or Registers()
-        return _State(registers, machine.registers_are_exact, Signal(0))
+        return _State(registers, machine.registers_are_exact, Signal(0), current)
+    task = cause.task or current
     if cause.context is not None:
-        return _State(cause.context.registers, True, signal_of_exception(cause.context))
-    return _State(cause.registers or Registers(), False, signal_of_reason(cause.reason))
+        return _State(cause.context.registers, True, signal_of_exception(cause.context), task)
+    return _State(cause.registers or Registers(), False, signal_of_reason(cause.reason), task)
 
 
 def _program(platform: Platform, state: _State) -> Image | None:
     namespace = platform.namespace
     frames = platform.hooks.unwind_frames(
-        registers=state.registers, stack=platform.tasks.current.stack, is_exact=state.is_exact
+        registers=state.registers, stack=state.task.stack, is_exact=state.is_exact
     )
     for frame in frames:
         image = namespace.image_at(frame.lookup_address)
@@ -197,7 +201,7 @@ def _segment_flags(protection: Protection) -> int:
 
 
 def _notes(platform: Platform, state: _State, program: Image | None) -> Iterator[bytes]:
-    current = platform.tasks.current
+    killed = state.task
     registers = state.registers
     if not state.is_exact and registers.rip:
         # A return address: a debugger is to look into the call, not behind it, where another
@@ -205,16 +209,16 @@ def _notes(platform: Platform, state: _State, program: Image | None) -> Iterator
         registers = registers.copy()
         registers.rip -= 1
     signal = state.signal
-    yield notes.task_status(current.id, registers, current.thread.fs_base, signal.number)
+    yield notes.task_status(killed.id, registers, killed.thread.fs_base, signal.number)
     name = program.name if program is not None else "guest"
-    yield notes.process_information(current.id, name, f"{name} on {platform.machine.name}")
+    yield notes.process_information(killed.id, name, f"{name} on {platform.machine.name}")
     if signal.number:
         yield notes.signal_information(*signal)
     if program is not None:
         yield notes.auxiliary_vector(_auxiliary_entries(program))
     yield notes.mapped_files(list(_files(platform.namespace.images)))
     for task in platform.tasks:
-        if task is not current:
+        if task is not killed:
             suspended = platform.tasks.registers_of(task) or Registers()
             yield notes.task_status(task.id, suspended, task.thread.fs_base, 0)
 

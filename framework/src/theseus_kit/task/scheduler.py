@@ -327,8 +327,8 @@ class Scheduler:
         return error is self._passing
 
     def _deadlock(self) -> DeadlockError:
-        stuck = []
-        for task in self._waiting_tasks():
+        stuck, waiting = [], list(self._waiting_tasks())
+        for task in waiting:
             backtrace = self.capture(task)
             stuck.append(
                 StuckTask(task.id, task.name, _description(task.waits_for), tuple(backtrace))
@@ -338,7 +338,8 @@ class Scheduler:
             shown.append(f"and {len(stuck) - len(shown)} more")
         reason = "deadlock: " + "; ".join(shown)
         error = DeadlockError(Panicked(reason), stuck)
-        error.backtrace = stuck[0].backtrace if stuck else ()
+        if stuck:
+            error.backtrace, error.task = stuck[0].backtrace, waiting[0]
         return error
 
     def _waiting_tasks(self) -> Iterable[Task]:

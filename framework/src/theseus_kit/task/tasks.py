@@ -224,6 +224,7 @@ class Tasks(Scheduler):
             except TaskExit as end:
                 task.result = end.result
             except GuestKilled as killed:
+                killed.task = killed.task or task
                 if not isinstance(killed.reason, KillRequested):
                     raise
                 task.killed = killed
