@@ -14,6 +14,7 @@ from theseus_kit.dispatch.exceptions import ExceptionDispatch, tell_of_kill
 from theseus_kit.dispatch.system_calls import SystemCalls
 from theseus_kit.dispatch.unwinding import Caught, catch_unwind, resume_unwind
 from theseus_kit.errors import GuestKilled, MachineError
+from theseus_kit.hookspecs import Group
 from theseus_kit.image import Image, Namespace
 from theseus_kit.plugin import Plugin, Services
 from theseus_kit.task import Tasks
@@ -91,7 +92,12 @@ class Platform:
         for name, offered in _offers(self._manager, "system_calls"):
             for system_call in offered:
                 self.system_calls.provide(name, system_call)
-        dispatch = ExceptionDispatch(self.machine, self.hooks, self.tasks)
+        dispatch = ExceptionDispatch(
+            self.machine,
+            self.hooks,
+            self.tasks,
+            self.report.provider_of(Group.EXCEPTION_REGISTRATION),
+        )
         self.machine.set_handlers(dispatch, self.system_calls, self.system_calls.reentrant)
         self.tasks.start_main(self.hooks)
 

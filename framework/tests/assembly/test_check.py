@@ -16,6 +16,7 @@ from theseus_kit import (
     Group,
     Plugin,
     PluginDescription,
+    PluginError,
     assemble,
     hookimpl,
     option,
@@ -116,6 +117,35 @@ def test_an_answer_to_a_group_that_was_not_claimed_is_refused() -> None:
 
 def test_something_that_is_no_plugin_is_refused() -> None:
     assert refusal(*BUNDLED, 42) == "42 is neither the name of a plugin nor a Plugin class"
+
+
+def test_a_plugin_without_a_description_is_refused_by_its_class() -> None:
+    class Nameless(Plugin): ...
+
+    assert "Nameless has no `description" in refusal(*BUNDLED, Nameless)
+
+
+def test_a_group_that_is_given_as_text_is_refused_with_how_to_write_it() -> None:
+    class Textual(Plugin):
+        description = PluginDescription(
+            name="textual",
+            version="1.0",
+            provides=frozenset({"memory-mapping"}),  # type: ignore[arg-type]
+        )
+
+    message = refusal(Textual, "signals", "backtrace", "path", "tlibc")
+    assert "plugin 'textual' says it provides 'memory-mapping'" in message
+    assert "Group.MEMORY_MAPPING" in message
+
+
+def test_a_plugin_that_fails_while_it_is_made_is_named() -> None:
+    class Careless(Watcher):
+        def __init__(self, services: Any, options: Any) -> None:
+            super().__init__(services, options)
+            self.share = 1 // 0
+
+    with pytest.raises(PluginError, match=r"plugin 'watcher', hook __init__.*ZeroDivisionError"):
+        assemble([Careless, *BUNDLED])
 
 
 def test_an_unknown_machine_is_refused_with_the_one_that_was_meant() -> None:

@@ -42,6 +42,17 @@ def test_the_distributions_are_named_as_their_metadata_has_them() -> None:
         assert names[entry.name] == f"{entry.dist.name} {entry.dist.version}"
 
 
+def test_the_distributions_are_named_the_same_where_a_zip_file_is_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zipfile.ZipFile(tmp_path / "some.zip", "w").close()
+    monkeypatch.syspath_prepend(str(tmp_path / "some.zip"))
+    names = {found.name: found.distribution for found in entry_points("theseus_kit")}
+    (entry,) = metadata.entry_points(group="theseus_kit", name="region")
+    assert entry.dist is not None
+    assert names["region"] == f"{entry.dist.name} {entry.dist.version}"
+
+
 def test_comments_spaces_and_other_groups_are_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

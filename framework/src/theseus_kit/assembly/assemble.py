@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from theseus_kit.assembly.catalogue import Catalogue, closest
 from theseus_kit.assembly.check import check_abilities, check_plugins
 from theseus_kit.assembly.manager import PlatformPluginManager
 from theseus_kit.assembly.options import make_options
 from theseus_kit.assembly.report import AssemblyReport, Provider
-from theseus_kit.errors import AssemblyError
+from theseus_kit.errors import AssemblyError, PluginError, TheseusKitError
+from theseus_kit.hookspecs import Group
 from theseus_kit.machine import create_machine, machine_names, machine_options
 from theseus_kit.platform import Platform
 from theseus_kit.plugin import Plugin
@@ -49,12 +50,60 @@ def assemble(
             image = platform.load("/lib/x86_64-linux-gnu/libz.so.1")
             print(image.call("zlibCompileFlags"))
     """
+    choice = choose(plugins, machine, options or {})
+    cpu = create_machine(machine, choice.machine_options)
+    try:
+        check_abilities(choice.plugins, machine, cpu.abilities)
+        versions = {
+            plugin.description.name: plugin.description.version for plugin in choice.plugins
+        }
+        report = AssemblyReport(
+            machine=cpu.name,
+            machine_details=cpu.details,
+            providers=tuple(
+                Provider(group.value, name, versions[name])
+                for group, name in choice.providers.items()
+            ),
+            others=tuple(
+                (plugin.description.name, plugin.description.version)
+                for plugin in choice.plugins
+                if not plugin.description.provides
+            ),
+        )
+        manager = PlatformPluginManager()
+        platform = Platform(cpu, manager, report, choice.task_options, deterministic)
+        return _build(platform, manager, choice)
+    except BaseException:
+        cpu.close()
+        raise
+
+
+class Choice(NamedTuple):
+    """What is assembled, checked: nothing of it has been made yet."""
+
+    plugins: list[type[Plugin]]
+    providers: dict[Group, str]
+    options: Mapping[str, Any]
+    """An object of its options class for each plugin, by name."""
+    machine_options: Mapping[str, Any]
+    task_options: Mapping[str, Any]
+
+
+def choose(
+    plugins: Iterable[str | type[Plugin]],
+    machine: str,
+    options: Mapping[str, Mapping[str, object]],
+) -> Choice:
+    """Check all of a choice that can be checked without a machine, and make its options.
+
+    Raises AssemblyError as :func:`assemble` does, but for abilities that the machine lacks.
+    """
     catalogue = Catalogue()
     chosen = [_plugin(plugin, catalogue) for plugin in plugins]
-    groups = check_plugins(chosen, catalogue)
+    providers = check_plugins(chosen, catalogue)
     if machine not in machine_names():
         raise AssemblyError(f"no machine is named {machine!r}{closest(machine, machine_names())}")
-    by_owner = dict(options or {})
+    by_owner = dict(options)
     settings = make_options(
         f"machine {machine!r}", machine_options(machine), by_owner.pop(machine, {})
     )
@@ -73,28 +122,7 @@ def assemble(
         raise AssemblyError(
             f"options for {stranger!r}, which is not in the assembly{closest(stranger, known)}"
         )
-    cpu = create_machine(machine, vars(settings))
-    try:
-        check_abilities(chosen, machine, cpu.abilities)
-        versions = {plugin.description.name: plugin.description.version for plugin in chosen}
-        report = AssemblyReport(
-            machine=cpu.name,
-            machine_details=cpu.details,
-            providers=tuple(
-                Provider(group.value, name, versions[name]) for group, name in groups.items()
-            ),
-            others=tuple(
-                (plugin.description.name, plugin.description.version)
-                for plugin in chosen
-                if not plugin.description.provides
-            ),
-        )
-        manager = PlatformPluginManager()
-        platform = Platform(cpu, manager, report, task_options, deterministic)
-        return _build(platform, manager, chosen, made)
-    except BaseException:
-        cpu.close()
-        raise
+    return Choice(chosen, providers, made, vars(settings), task_options)
 
 
 def _plugin(plugin: str | type[Plugin], catalogue: Catalogue) -> type[Plugin]:
@@ -115,15 +143,17 @@ def _task_options(values: Mapping[str, object]) -> Mapping[str, Any]:
     return vars(options)
 
 
-def _build(
-    platform: Platform,
-    manager: PlatformPluginManager,
-    plugins: list[type[Plugin]],
-    options: Mapping[str, object],
-) -> Platform:
+def _build(platform: Platform, manager: PlatformPluginManager, choice: Choice) -> Platform:
     # pluggy calls the plugin registered last first: the list's order is the reverse of that.
-    for plugin in reversed(plugins):
+    for plugin in reversed(choice.plugins):
         name = plugin.description.name
-        manager.register(plugin(platform.services, options[name]), name=name)
+        try:
+            made = plugin(platform.services, choice.options[name])
+        except TheseusKitError:
+            raise
+        except Exception as error:
+            problem = f"raised {type(error).__name__}: {error}"
+            raise PluginError(name, "__init__", problem) from error
+        manager.register(made, name=name)
     platform.start()
     return platform

@@ -10,7 +10,7 @@ from theseus_kit.errors import AssemblyError
 from theseus_kit.hookspecs import GROUPS, Group, Open
 from theseus_kit.machine.protocol import Ability
 from theseus_kit.marks import OPTIONAL, PROJECT
-from theseus_kit.plugin import Plugin
+from theseus_kit.plugin import Plugin, PluginDescription
 
 
 def hooks_of(specification: type) -> dict[str, Callable[..., Any]]:
@@ -45,6 +45,8 @@ def check_plugins(plugins: Sequence[type[Plugin]], catalogue: Catalogue) -> dict
 
     Raises AssemblyError that names the plugin, the hook and the remedy.
     """
+    for plugin in plugins:
+        _check_description(plugin)
     names = [plugin.description.name for plugin in plugins]
     for name in names:
         if names.count(name) > 1:
@@ -82,6 +84,20 @@ def _providers(
             raise AssemblyError(f"{both} provide {group.value} both: choose one of them")
         _check_complete(providers[0], group, specification)
         yield group, providers[0].description.name
+
+
+def _check_description(plugin: type[Plugin]) -> None:
+    description = getattr(plugin, "description", None)
+    if not isinstance(description, PluginDescription):
+        raise AssemblyError(
+            f"{plugin.__qualname__} has no `description = PluginDescription(name=…, version=…)`"
+        )
+    for group in description.provides:
+        if group not in GROUPS:
+            raise AssemblyError(
+                f"plugin {description.name!r} says it provides {group!r}: name members of Group, "
+                "as in provides=frozenset({Group.MEMORY_MAPPING})"
+            )
 
 
 def _check_complete(plugin: type[Plugin], group: Group, specification: type) -> None:

@@ -57,7 +57,7 @@ class EntryPoint:
         except OSError:
             text = ""
         fields = dict(line.partition(": ")[::2] for line in text.split("\n\n")[0].splitlines())
-        name, _, version = self._stem.partition("-")
+        name, _, version = self._stem.rpartition("-")  # only the name may have others
         return f"{fields.get('Name', name)} {fields.get('Version', version)}".strip()
 
 

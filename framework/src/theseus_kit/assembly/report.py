@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from theseus_kit.hookspecs import Group
 
 
 class Provider(NamedTuple):
@@ -21,6 +24,10 @@ class AssemblyReport(NamedTuple):
     providers: tuple[Provider, ...]
     others: tuple[tuple[str, str], ...]
     """Plugins that provide no group (wrappers, C functions): name and version."""
+
+    def provider_of(self, group: Group) -> str:
+        """Return the name of the plugin that provides a group."""
+        return next(p.plugin for p in self.providers if p.group == group.value)
 
     def as_json(self) -> dict[str, object]:
         return {

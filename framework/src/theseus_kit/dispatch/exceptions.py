@@ -65,7 +65,8 @@ def clean_up(
 class ExceptionDispatch:
     """The machine's exception callback: asks the provider of exception registration."""
 
-    def __init__(self, machine: Machine, hooks: HookRelay, tasks: Tasks) -> None:
+    def __init__(self, machine: Machine, hooks: HookRelay, tasks: Tasks, provider: str) -> None:
+        self._provider = provider
         self._machine = machine
         self._hooks = hooks
         self._tasks = tasks
@@ -87,7 +88,7 @@ class ExceptionDispatch:
     def _killed(self, outcome: ExceptionOutcome, context: ExceptionContext) -> GuestKilled:
         if not isinstance(outcome, Kill):
             raise PluginError(
-                "of exception-registration",
+                self._provider,
                 "exception_dispatch",
                 f"answered {outcome!r}, which is neither Resume nor Kill",
                 context=str(context),
