@@ -89,6 +89,11 @@ def test_paths_count_from_the_file_and_take_variables(
     assert len(suite_files(elsewhere)) == 2
 
 
+def test_the_kit_s_own_scripts_have_a_variable(read: Read) -> None:
+    own = read(TESTS.replace("*.wast", "$THESEUS_KIT_SMOKE/*.wast")).tests[0]
+    assert "memory.wast" in [path.name for path in suite_files(own)]
+
+
 def test_a_path_that_names_nothing_is_refused(read: Read, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'core': .*missing\.wast: no such file or directory"):
         suite_files(read(TESTS.replace("*.wast", "missing.wast")).tests[0])

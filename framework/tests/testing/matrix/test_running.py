@@ -137,6 +137,36 @@ def test_skipped():
     assert result.outcome is Outcome.EXPECTED_FAILURE
 
 
+def test_pytest_items_run_where_the_user_s_configuration_makes_warnings_errors(
+    read: Read, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
+    (tmp_path / "test_items.py").write_text("def test_one(platform): ...\n", encoding="utf-8")
+    result = only(run(read(ITEMS)))
+    assert result.outcome is Outcome.PASSED, result.reason
+
+
+def test_plugins_that_make_no_platform_are_refused_before_anything_runs(
+    read: Read, run: Run
+) -> None:
+    with pytest.raises(UsageError, match=r"backtrace,path,tlibc on .* provides exception-reg"):
+        run(read(SCRIPTS.replace("+signals", "")))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("[options.region]\ngard_gap = 1\n", "has no option 'gard_gap': did you mean 'guard_gap'"),
+        ("[options.regoin]\nguard_gap = 1\n", "options.regoin.*did you mean 'region'"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused_before_anything_runs(
+    read: Read, run: Run, table: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(read(table + SCRIPTS))
+
+
 def test_what_did_not_change_is_not_run_again(read: Read, run: Run, scripts: Path) -> None:
     definition = read(SCRIPTS)
     first = only(run(definition))

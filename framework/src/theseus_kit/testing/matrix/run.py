@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
+from theseus_kit.assembly.assemble import TASKS, choose
+from theseus_kit.assembly.catalogue import closest
+from theseus_kit.errors import AssemblyError, UsageError
+from theseus_kit.machine import machine_names
 from theseus_kit.testing.matrix.cells import Cell
 from theseus_kit.testing.matrix.definition import INSTALLED, MatrixDefinition, matches
 from theseus_kit.testing.matrix.executors import Executor
@@ -40,6 +45,7 @@ def plan(
     definition: MatrixDefinition, cells: Sequence[Cell], store: ResultStore, *, again: bool = False
 ) -> tuple[list[Job], list[CellResult]]:
     """Return the jobs that have to be run, and the results that are known without."""
+    check_assemblies(definition, cells)
     jobs, known = [], []
     fingerprints = Fingerprints(definition)
     packages: dict[str, Path] = {}
@@ -59,16 +65,42 @@ def plan(
     return jobs, known
 
 
+def check_assemblies(definition: MatrixDefinition, cells: Iterable[Cell]) -> None:
+    """Check whose options there are, and what each cell assembles but for its machine.
+
+    Raises UsageError for the first that cannot be assembled, with what is wrong.
+    """
+    plugins_of = (value.split("+") for values in definition.plugins.values() for value in values)
+    owners = {*chain.from_iterable(plugins_of), *machine_names(), TASKS}
+    for owner in definition.options:
+        if owner not in owners:
+            raise UsageError(f"[options.{owner}]: nothing has that name{closest(owner, owners)}")
+    assemblies = {(cell.machine, cell.plugins): cell for cell in cells if not cell.skip_reason}
+    for machine, plugins in assemblies:
+        try:
+            choose(plugins, machine, _options(definition, machine, plugins))
+        except AssemblyError as error:
+            raise UsageError(
+                f"{','.join(plugins)} on the machine {machine!r}: {error} "
+                "(or skip such cells, by [[skip]])"
+            ) from error
+
+
+def _options(
+    definition: MatrixDefinition, machine: str, plugins: Iterable[str]
+) -> dict[str, dict[str, object]]:
+    """The options of those who are in a cell."""
+    owners = dict.fromkeys((*plugins, machine, TASKS))
+    return {owner: definition.options[owner] for owner in owners if owner in definition.options}
+
+
 def _job(definition: MatrixDefinition, cell: Cell, key: str, package: Path) -> Job:
-    owners = {*cell.plugins, cell.machine}
     return Job(
         choices=dict(cell.choices),
         key=key,
         machine=cell.machine,
         plugins=cell.plugins,
-        options={
-            owner: definition.options[owner] for owner in owners if owner in definition.options
-        },
+        options=_options(definition, cell.machine, cell.plugins),
         wasmtime=None if cell.wasmtime == INSTALLED else str(package),
         test_set=definition.test_set(cell.tests),
         expectations=tuple(rule for rule in definition.expect if matches(rule.when, cell.choices)),

@@ -14,6 +14,9 @@ import pytest
 from theseus_kit.testing.matrix.job import Job
 from theseus_kit.testing.matrix.results import CaseOutcome, CaseResult
 
+# The kit is imported long before pytest rewrites its plugins' asserts, and pytest warns of that: an
+# error, and no test at all, where somebody's configuration makes warnings errors.
+_IMPORTED_ALREADY = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
 _NOTHING_COLLECTED = pytest.ExitCode.NO_TESTS_COLLECTED
 
 
@@ -37,8 +40,8 @@ def run_tests(job: Job) -> Iterator[CaseResult]:
     """Run the items in this process."""
     collector = _Collector()
     arguments = [
-        *("-p", "no:cacheprovider", "--theseus-machine", job.machine),
-        *("--theseus-plugins", ",".join(job.plugins)),
+        *("-p", "no:cacheprovider", "-W", _IMPORTED_ALREADY),
+        *("--theseus-machine", job.machine, "--theseus-plugins", ",".join(job.plugins)),
         *job.test_set.arguments,
         *(item for path in job.test_set.paths for item in _items(path)),
     ]
