@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, fields
+from enum import Enum
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -10,6 +11,9 @@ import typer
 from theseus_kit.assembly.catalogue import Catalogue, Installed
 from theseus_kit.assembly.options import type_name
 from theseus_kit.machine import machine_names, machine_options
+
+_LOG_WIDTH = 120
+"""Columns of the tables where they are not shown on a terminal."""
 
 
 def plugins_command(
@@ -58,15 +62,20 @@ def _options(options: type[Any]) -> list[dict[str, object]]:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Enum):
+        value = value.value  # as it is written in an option
     return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
 def _show(plugins: list[dict[str, Any]], machines: list[dict[str, Any]]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     console = Console()
-    table = Table("plugin", "version", "provides", "")
+    if not console.is_terminal:
+        console = Console(width=_LOG_WIDTH)
+    # Names are whole however narrow the terminal: they are there to be copied.
+    table = Table(Column("plugin", no_wrap=True), "version", Column("provides", no_wrap=True), "")
     for about in plugins:
         if "problem" in about:
             table.add_row(
@@ -76,9 +85,10 @@ def _show(plugins: list[dict[str, Any]], machines: list[dict[str, Any]]) -> None
             provides = "\n".join(about["provides"]) or "(wraps hooks)"
             table.add_row(about["name"], about["version"], provides, about["summary"])
     console.print(table)
-    options = Table("option", "type", "default", "")
+    options = Table(Column("option", no_wrap=True), "")
     for owner in (*plugins, *machines):
         for option in owner["options"]:
             name = f"{owner['name']}.{option['name']}"
-            options.add_row(name, option["type"], str(option["default"]), option["help"])
+            default = f"; {option['default']}" if option["default"] not in (None, "") else ""
+            options.add_row(name, f"{option['help']} ({option['type']}{default})")
     console.print(options)
