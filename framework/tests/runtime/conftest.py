@@ -11,7 +11,7 @@ import pytest
 from theseus_kit.machine import create_machine, machine_names
 from theseus_kit.machine.protocol import Machine
 from theseus_kit.runtime.callbacks import FunctionTypes
-from theseus_kit.runtime.library import GuestLibrary
+from theseus_kit.runtime.library import CALLS_BEFORE, GuestLibrary
 from theseus_kit.values.memory import AddressRange, AtAddress, MapRequest, Protection, page_ceil
 
 FUNCTIONS = {
@@ -69,18 +69,19 @@ class Mapper:
 class Bench:
     """A machine, a library of the functions above, and C function types for it."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, calls_before: int) -> None:
         self.machine = machine
         self.functions = FUNCTIONS
         self.mapper = Mapper(machine)
         stack = self.mapper.memory_map(MapRequest(1 << 20, Protection.READ_WRITE))
         machine.select_thread(machine.create_thread(AddressRange.of_size(stack.base, stack.size)))
-        addresses = {
+        self.addresses = {
             name: machine.place_code(bytes.fromhex(code), name)
             for name, (_, code) in FUNCTIONS.items()
         }
         hooks: Any = self.mapper
-        self.library = GuestLibrary(machine, hooks, "libtest.so", addresses.__getitem__)
+        resolve = self.addresses.__getitem__
+        self.library = GuestLibrary(machine, hooks, "libtest.so", resolve, calls_before)
         self.types = FunctionTypes(self.library)
 
     def function(self, name: str, restype: Any, *argtypes: Any) -> Callable[..., Any]:
@@ -97,9 +98,16 @@ class Bench:
 
 
 @pytest.fixture(params=machine_names())
-def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    machine = create_machine(request.param)
+def machine_name(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=(CALLS_BEFORE, 0), ids=("any signature", "code of its own"))
+def bench(machine_name: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """Functions are called as they are at first, or as they are once they were called often."""
+    machine = create_machine(machine_name)
     try:
-        yield Bench(machine)
+        yield Bench(machine, request.param)
     finally:
         machine.close()

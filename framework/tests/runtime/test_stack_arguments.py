@@ -8,8 +8,14 @@ from typing import Any
 import capstone
 import pytest
 
-from theseus_kit.runtime.scratch import SIZE
-from theseus_kit.runtime.stack_arguments import LIMIT, REGISTERS, assembly, machine_code
+from theseus_kit.runtime.stack_arguments import (
+    BLOCK_SIZE,
+    LIMIT,
+    REGISTERS,
+    assembly,
+    machine_code,
+)
+from theseus_kit.values.memory import PAGE_SIZE
 
 
 @pytest.mark.parametrize("count", range(REGISTERS + 1, LIMIT + 1))
@@ -56,17 +62,27 @@ def test_every_argument_arrives_and_the_stack_is_aligned(bench: Any, count: int)
     assert call(*reversed(arguments)) == weighed(tuple(reversed(arguments)))
 
 
-def test_arguments_arrive_where_scratch_memory_is_full(bench: Any) -> None:
-    code = bench.machine.place_code(bytes.fromhex(SUMS[8]))
-    call = bench.library.function_at(code, ctypes.c_uint64, [ctypes.c_uint64] * 8)
-    scratch = bench.library._space.scratch
-    mark = scratch.top
-    while scratch.reserve(SIZE // 16) is not None:
-        continue
-    while scratch.reserve(8) is not None:
-        continue
-    assert call(*range(8)) == weighed(tuple(range(8)))
-    scratch.top = mark
+def test_calls_inside_calls_have_arguments_of_their_own(bench: Any) -> None:
+    depth = 2 * PAGE_SIZE // BLOCK_SIZE
+
+    def descend(*arguments: int) -> int:
+        inner = call(*(value + 1 for value in arguments)) if arguments[0] < depth else 0
+        return inner + sum(arguments)
+
+    bench.addresses["descend"] = bench.machine.export(descend, 8, reenters=True)
+    call = bench.function("descend", ctypes.c_uint64, *[ctypes.c_uint64] * 8)
+    assert call(*range(8)) == sum(8 * level + 28 for level in range(depth + 1))
+
+
+def test_a_block_is_used_again(bench: Any) -> None:
+    bench.addresses["sum"] = bench.machine.place_code(bytes.fromhex(SUMS[8]))
+    call = bench.function("sum", ctypes.c_uint64, *[ctypes.c_uint64] * 8)
+    blocks = bench.library._stack_calls.blocks
+    call(*range(8))
+    free = sorted(blocks)
+    call(*range(8))
+    assert sorted(blocks) == free
+    assert len(free) == PAGE_SIZE // BLOCK_SIZE
 
 
 def test_the_code_for_a_function_is_placed_once(bench: Any) -> None:

@@ -85,6 +85,17 @@ class DirectWork(Enum):
     """mmap(2) of private zero pages anywhere: 0, size, protection, flags."""
 
 
+class DirectCall(NamedTuple):
+    """The shortest way into one guest function, for whoever generates code that calls it."""
+
+    function: Callable[..., int | None]
+    """``function(*first, *arguments)``, with up to six integers, returns rax. None: nothing was
+    done, for machine code alone cannot make the call, or it must not be made now."""
+    first: tuple[int, ...]
+    keep: object
+    """To be kept for as long as ``function`` may be called."""
+
+
 class DirectChanges(Protocol):
     """Whoever keeps account of what is mapped, and is told what guest code did by itself."""
 
@@ -360,6 +371,13 @@ class Machine(Protocol):
 
     def prepare_call(self, address: int, arguments: Sequence[int]) -> Callable[[], int]:
         """Return a function that makes this very call, again and again, as fast as can be."""
+        ...
+
+    def direct_call(self, address: int) -> DirectCall | None:
+        """Return what calls a guest function without Python in between; None where nothing can.
+
+        Where it does nothing :meth:`call` makes the call, if :attr:`can_call`, or says why not.
+        """
         ...
 
     def float_result(self) -> float:

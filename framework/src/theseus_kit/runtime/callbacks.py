@@ -69,7 +69,7 @@ class FunctionTypes:
         """Return the guest address of a Python callable."""
         name = getattr(function, "__qualname__", type(function).__name__)
         library = self._open_library()
-        entry = adapter(function, restype, argtypes, library.keep_error)
+        entry = adapter(function, restype, argtypes, library)
         return library.export(entry, len(argtypes), name)
 
     def call(self, address: int, restype: Any, argtypes: tuple[Any, ...]) -> Callable[..., Any]:
@@ -97,12 +97,12 @@ def adapter(
     function: Callable[..., Any],
     restype: Any,
     argtypes: tuple[Any, ...],
-    keep_error: Callable[[BaseException], None],
+    library: GuestLibrary,
 ) -> Callable[..., int]:
     """Wrap a callable of ctypes values into one of integers, as the guest passes them.
 
     Pointers become pointer objects to guest memory in place. The guest gets 0 from a callable that
-    raises, as a library that the host loaded does; ``keep_error`` gets the error. The error of a
+    raises, as a library that the host loaded does; the library keeps the error. The error of a
     callable without a result, a finaliser, is Python's to report (sys.unraisablehook), as ctypes
     has it too: raised out of the call that deletes an object it would have the object's owner
     delete it a second time.
@@ -111,6 +111,8 @@ def adapter(
     encode = _result_encoder(restype)
 
     def entry(*integers: int) -> int:
+        nesting = library.nesting
+        library.nesting = nesting + 1
         try:
             return encode(
                 function(
@@ -123,8 +125,10 @@ def adapter(
             if restype is None and isinstance(error, Exception):
                 _report_unraisable(error)
             else:
-                keep_error(error)
+                library.keep_error(error)
             return 0
+        finally:
+            library.nesting = nesting
 
     return entry
 

@@ -23,12 +23,16 @@ from theseus_kit.runtime.marshalling import (
 )
 from theseus_kit.runtime.passing import GuestSpace
 from theseus_kit.runtime.scratch import Scratch
-from theseus_kit.runtime.stack_arguments import StackCalls
+from theseus_kit.runtime.specialised import specialise
+from theseus_kit.runtime.stack_arguments import LIMIT, StackCalls, needs_block
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from pluggy import HookRelay
 
     from theseus_kit.machine.protocol import Machine
+    from theseus_kit.runtime.package import PrivatePackage
     from theseus_kit.runtime.task_states import TaskStates
     from theseus_kit.task import Tasks
 
@@ -46,6 +50,11 @@ def _has_room(frames: int) -> bool:
     return False
 
 
+CALLS_BEFORE = 32
+"""Calls of a function before it gets code of its own, which costs as much as some hundred of them
+save; half of that where a function of the same shape has it already."""
+
+
 class NotNowError(MachineError):
     """Guest code cannot be called at this moment: by nobody, or not by this thread."""
 
@@ -59,14 +68,20 @@ class GuestLibrary:
     """
 
     def __init__(
-        self, machine: Machine, hooks: HookRelay, name: str, resolve: Callable[[str], int]
+        self,
+        machine: Machine,
+        hooks: HookRelay,
+        name: str,
+        resolve: Callable[[str], int],
+        calls_before: int = CALLS_BEFORE,
     ) -> None:
         self._name = name
         self._machine = machine
         self._resolve = resolve
         self.is_closed = False
         self._space = GuestSpace(machine, Scratch(hooks))
-        self._stack_calls = StackCalls(machine, self._space.scratch)
+        self._stack_calls = StackCalls(machine, hooks)
+        self.calls_before = calls_before
         self.deferred: deque[tuple[GuestFunction, tuple[Any, ...]]] = deque()
         """Calls kept for later: function and arguments."""
         self.errors: list[BaseException] = []
@@ -75,9 +90,9 @@ class GuestLibrary:
         self.tasks: Tasks | None = None
         """Those of the platform, where its guest code may be dropped for another task's sake."""
         self.nesting = 0
-        """Calls in progress, one inside the other."""
+        """Calls in progress that have called Python, one inside the other."""
         self.lock = RLock()
-        """Held while a call is in progress."""
+        """Held during calls of functions that share memory, or have no code of their own yet."""
 
     def __getattr__(self, name: str) -> GuestFunction:
         if name.startswith("_"):
@@ -179,13 +194,11 @@ class GuestLibrary:
         def invoke(*arguments: Any) -> Any:
             if not acquire(False):
                 raise NotNowError(f"{name}: another thread is using this platform")
-            nesting = self.nesting
-            self.nesting = nesting + 1
             try:
-                if nesting:
+                if self.nesting:
                     self.check_room()
                 if not machine.can_call:
-                    raise NotNowError(f"{name}: guest code cannot be called now")
+                    raise self.refusal(name)
                 mark, depth, kept = scratch.top, len(entries), len(errors)
                 try:
                     converters = declared
@@ -214,11 +227,52 @@ class GuestLibrary:
                     if len(entries) > depth:
                         passing.drop(depth)
             finally:
-                self.nesting = nesting
                 release()
             return None if result is None else result(rax)
 
         return invoke
+
+    def specialise(
+        self, function: GuestFunction, address: int, restype: Any, argtypes: Sequence[Any]
+    ) -> Callable[..., Any] | None:
+        """Return what does :meth:`bind`'s work in code for this signature alone.
+
+        None where that needs more than a machine's direct call: copies of host memory, for one.
+        """
+        space, stack_calls, count = self._space, self._stack_calls, len(argtypes)
+        if not space.is_direct or count > LIMIT:
+            return None
+        target = stack_calls.place(address, count) if needs_block(count) else address
+        direct = self._machine.direct_call(target)
+        if direct is None:
+            return None
+        name, call = function.__name__, self._machine.call
+        return specialise(
+            name,
+            restype,
+            argtypes,
+            [argument_converter(space, kind) for kind in argtypes],
+            result_converter(restype),
+            direct,
+            blocks=stack_calls.blocks,
+            check_room=self.check_room,
+            deferred=self.deferred,
+            deletes=name.endswith("_delete"),
+            errors=self.errors,
+            function=function,
+            library=self,
+            machine=self._machine,
+            new_block=stack_calls.new_block,
+            raise_kept=self.raise_kept,
+            refusal=lambda: self.refusal(name),
+            run_deferred=self.run_deferred,
+            slow_call=lambda words: call(target, words),
+            view=space.view,
+        )
+
+    def refusal(self, name: str) -> NotNowError:
+        """Make the error that says that a function cannot be called."""
+        return NotNowError(f"{name}: guest code cannot be called now, or not by this thread")
 
     def run_deferred(self) -> None:
         """Run what finalisers could not run at the time."""
@@ -232,7 +286,10 @@ class GuestLibrary:
 class GuestFunction:
     """A C function of the library; set ``restype`` and ``argtypes`` as on a ctypes function."""
 
-    __slots__ = ("__name__", "_argtypes", "_deletes", "_invoke", "_library", "_restype")
+    __slots__ = (
+        *("__name__", "_argtypes", "_calls_left", "_deletes", "_invoke", "_library"),
+        *("_places", "_restype", "_specialised"),
+    )
 
     def __init__(self, library: GuestLibrary, name: str) -> None:
         self._library = library
@@ -240,7 +297,9 @@ class GuestFunction:
         self._deletes = name.endswith("_delete")
         self._restype: Any = ctypes.c_int
         self._argtypes: Sequence[Any] | None = None
-        self._invoke: Callable[..., Any] | None = None
+        self._places: list[tuple[dict[str, Any], str]] = []
+        """Namespaces, and the name this function has there."""
+        self._reset()
 
     @property
     def restype(self) -> Any:
@@ -249,7 +308,7 @@ class GuestFunction:
     @restype.setter
     def restype(self, kind: Any) -> None:
         self._restype = kind
-        self._invoke = None
+        self._reset()
 
     @property
     def argtypes(self) -> Sequence[Any] | None:
@@ -258,31 +317,62 @@ class GuestFunction:
     @argtypes.setter
     def argtypes(self, kinds: Sequence[Any] | None) -> None:
         self._argtypes = None if kinds is None else tuple(kinds)
-        self._invoke = None
+        self._reset()
 
     @property
     def address(self) -> int:
         """Where the function is in guest memory. Raises AttributeError if the library lacks it."""
         return self._library.address_of(self.__name__)
 
+    def stand_in(self, namespace: dict[str, Any], name: str) -> None:
+        """Let the function's own code, once there is some, take its place in a namespace."""
+        self._places.append((namespace, name))
+
     def forget(self) -> None:
         """Drop the signature and what it was compiled into, but for whether it has a result."""
-        self._invoke = None
         self._argtypes = None
         self._restype = None if self._restype is None else ctypes.c_int
+        self._reset()
+
+    def _reset(self) -> None:
+        self._invoke: Callable[..., Any] | None = None
+        self._specialised: Callable[..., Any] | None = None
+        self._calls_left = self._library.calls_before
+        self._show(self)
+
+    def _show(self, function: Callable[..., Any]) -> None:
+        for namespace, name in self._places:
+            namespace[name] = function
+
+    def _bind(self) -> Callable[..., Any]:
+        """Return what makes the next call; after many, what makes all that come."""
+        library, argtypes = self._library, self._argtypes
+        self._calls_left -= 1
+        if self._calls_left < 0 and argtypes is not None:
+            specialised = library.specialise(self, self.address, self._restype, argtypes)
+            if specialised is not None:
+                self._specialised = specialised
+                self._show(specialised)
+                return specialised
+            self._calls_left = sys.maxsize
+        invoke = self._invoke
+        if invoke is None:
+            invoke = self._invoke = library.bind(
+                self.__name__, self.address, self._restype, argtypes
+            )
+        return invoke
 
     def __call__(self, *arguments: Any) -> Any:
+        if self._specialised is not None:
+            return self._specialised(*arguments)
         library = self._library
-        invoke = self._invoke
         if self._deletes and library.tasks is not None and library.tasks.is_broken:
             return None  # deleting what a dropped call was working on is no more possible
-        if invoke is None:
-            if self._restype is None and library.is_closed:
+        if library.is_closed:
+            if self._restype is None:
                 return None  # a finaliser with nothing left to finalise
             library.check_open()
-            invoke = self._invoke = library.bind(
-                self.__name__, self.address, self._restype, self._argtypes
-            )
+        invoke = self._bind()
         try:
             return invoke(*arguments)
         except NotNowError:
@@ -293,3 +383,11 @@ class GuestFunction:
 
     def __repr__(self) -> str:
         return f"<GuestFunction {self.__name__}>"
+
+
+def let_stand_in(package: PrivatePackage, module: ModuleType) -> None:
+    """Let the functions that a module of the package keeps as globals be replaced by their code."""
+    namespace = vars(module)
+    for name, value in namespace.items():
+        if isinstance(value, GuestFunction):
+            value.stand_in(namespace, name)

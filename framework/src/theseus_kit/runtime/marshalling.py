@@ -32,12 +32,14 @@ Converter: TypeAlias = Callable[[Any], int]
 ResultConverter: TypeAlias = Callable[[int], Any]
 """Turns rax, unsigned, into what ctypes would return."""
 
-_SIGNED = "bhilq"
-_UNSIGNED = "BHILQ"
+SIGNED = "bhilq"
+UNSIGNED = "BHILQ"
+"""What ctypes calls its integer types."""
+
 _SMALL = 1024
 """Bytes up to which an array is copied as one value, which is quicker than as a block."""
 
-_REFERENCE: Any = type(ctypes.byref(ctypes.c_int()))
+REFERENCE: Any = type(ctypes.byref(ctypes.c_int()))
 """What ``byref`` returns; its ``_obj`` is the object referred to."""
 
 
@@ -54,7 +56,7 @@ def argument_converter(space: GuestSpace, kind: Any) -> Converter:
     code = getattr(kind, "_type_", None)
     if code == "?":
         return _boolean(kind)
-    if isinstance(code, str) and code in _SIGNED + _UNSIGNED:
+    if isinstance(code, str) and code in SIGNED + UNSIGNED:
         return _integer(kind)
     raise TypeError(f"arguments of type {kind.__name__} are not supported")
 
@@ -79,10 +81,10 @@ def result_converter(kind: Any) -> ResultConverter | None:
     code = getattr(kind, "_type_", None)
     if code == "?":
         return lambda rax: rax & 0xFF != 0
-    if isinstance(code, str) and code in _UNSIGNED:
+    if isinstance(code, str) and code in UNSIGNED:
         mask = (1 << 8 * ctypes.sizeof(kind)) - 1
         return lambda rax: rax & mask
-    if isinstance(code, str) and code in _SIGNED:
+    if isinstance(code, str) and code in SIGNED:
         sign = 1 << (8 * ctypes.sizeof(kind) - 1)
         mask = 2 * sign - 1
         return lambda rax: ((rax & mask) ^ sign) - sign
@@ -161,7 +163,7 @@ def _pointer(space: GuestSpace, kind: Any, alias: Any = None) -> Converter:
             if start <= address < end or address < LOWEST_POINTER:
                 return address
             return passing.pointee(address, target, value)
-        if given is _REFERENCE:
+        if given is REFERENCE:
             value = value._obj
         elif value is None:
             return 0
@@ -225,7 +227,7 @@ def _void_pointer(space: GuestSpace) -> Converter:
                 return address
             is_string = isinstance(value, ctypes.c_char_p)
             return passing.pointee(address, ctypes.c_char if is_string else value._type_, value)
-        if type(value) is _REFERENCE:
+        if type(value) is REFERENCE:
             value = value._obj
         elif hasattr(value, "_as_parameter_"):
             return convert(value._as_parameter_)

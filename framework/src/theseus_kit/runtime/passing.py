@@ -64,6 +64,8 @@ class GuestSpace:
         territory = machine.memory.territory
         self.start, self.end = territory.start, territory.end
         isolated = Ability.ISOLATION in machine.abilities
+        self.is_direct = not isolated
+        """The guest sees host memory."""
         self.passing: Passing = CopyingPassing(self) if isolated else DirectPassing()
         self._links: dict[Any, tuple[Link, ...]] = {}
 

@@ -165,10 +165,9 @@ class Preparer:
         lines = [
             *head,
             "    if not acquire(False): raise NotNow(in_use)",
-            "    kept, nesting = len(errors), library.nesting",
-            "    library.nesting = nesting + 1",
+            "    kept = len(errors)",
             "    try:",
-            "        if nesting: library.check_room()",
+            "        if library.nesting: library.check_room()",
             "        if machine.is_closed: raise NotNow(closed)",
             *checks,
             "        if deferred: run_deferred()",
@@ -181,7 +180,6 @@ class Preparer:
             "        del errors[kept:]",
             "        raise",
             "    finally:",
-            "        library.nesting = nesting",
             "        release()",
         ]
         return self._compiler.compile(

@@ -33,6 +33,7 @@ class HostFunctionPreparer:
 
     def __init__(self, machine: Machine, library: GuestLibrary, package: PrivatePackage) -> None:
         self._machine = machine
+        self._library = library
         self._wasmtime = package.load()
         self._ffi: Any = package.load("wasmtime._ffi")
         self._func: Any = package.load("wasmtime._func")
@@ -68,7 +69,12 @@ class HostFunctionPreparer:
         packed = "".join(
             f", {name}{MASKS[kind]}" for name, kind in zip(outcomes, results, strict=True)
         )
-        lines = ["def entry(environment, caller, values, count):", "    try:"]
+        lines = [
+            "def entry(environment, caller, values, count):",
+            "    nesting = library.nesting",
+            "    library.nesting = nesting + 1",
+            "    try:",
+        ]
         if names:
             lines.append(f"        {', '.join(names)}, = unpack(view, values)")
         if outcomes:
@@ -80,6 +86,8 @@ class HostFunctionPreparer:
         lines += [
             "    except BaseException as error:",
             "        return fail(error)",
+            "    finally:",
+            "        library.nesting = nesting",
             "    return 0",
         ]
 
@@ -91,6 +99,7 @@ class HostFunctionPreparer:
             lines,
             fail=fail,
             function=function,
+            library=self._library,
             pack=packing("".join(FORMATS[kind][0] for kind in results)).pack_into,
             surplus=lambda: self._wasmtime.WasmtimeError(
                 "callback produced results when it shouldn't"

@@ -13,7 +13,7 @@ from theseus_kit.runtime.artifacts import CompileOn, ModuleLoader, Settings, con
 from theseus_kit.runtime.callbacks import FunctionTypes
 from theseus_kit.runtime.error_chains import AMENDMENTS
 from theseus_kit.runtime.guest_ctypes import guest_ctypes, guest_platform, guest_sys
-from theseus_kit.runtime.library import GuestLibrary
+from theseus_kit.runtime.library import GuestLibrary, let_stand_in
 from theseus_kit.runtime.package import PrivatePackage
 from theseus_kit.runtime.plain_calls import replace_hot_methods
 from theseus_kit.runtime.prepared import Preparer
@@ -60,7 +60,7 @@ class Runtime:
                 "platform": guest_platform(),
                 "sys": guest_sys(),
             },
-            AMENDMENTS,
+            {**AMENDMENTS, "wasmtime._bindings": let_stand_in},
         )
         self.wasmtime: ModuleType = self._package.load()
         """wasmtime-py's public API: ``Config, Engine, Store, Module, Linker, Func …``."""

@@ -68,7 +68,7 @@ class Scratch:
         self._free.append(self._area)
 
     def _map(self) -> Area:
-        return _map_guarded(self._hooks, SIZE, "arguments of calls")
+        return map_guarded(self._hooks, SIZE, "arguments of calls")
 
     def reserve(self, size: int) -> int | None:
         """Return the address of ``size`` bytes, None where :meth:`map_large` must do it."""
@@ -84,14 +84,15 @@ class Scratch:
 
         Raises OutOfMemoryError.
         """
-        return _map_guarded(self._hooks, size, "arguments of one call")
+        return map_guarded(self._hooks, size, "arguments of one call")
 
     def unmap_large(self, address: int, size: int) -> None:
         """Give back what :meth:`map_large` returned for ``size``."""
         self._hooks.memory_unmap(address=address - PAGE_SIZE, size=page_ceil(size) + 2 * PAGE_SIZE)
 
 
-def _map_guarded(hooks: HookRelay, size: int, label: str) -> int:
+def map_guarded(hooks: HookRelay, size: int, label: str) -> int:
+    """Return the address of ``size`` bytes between guard pages. Raises OutOfMemoryError."""
     size = page_ceil(size)
     whole = hooks.memory_map(
         request=MapRequest(size + 2 * PAGE_SIZE, Protection.NONE, label=f"guards of {label}")

@@ -13,14 +13,19 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from theseus_kit.runtime.scratch import map_guarded
+from theseus_kit.values.memory import PAGE_SIZE
+
 if TYPE_CHECKING:
+    from pluggy import HookRelay
+
     from theseus_kit.machine.protocol import Machine
-    from theseus_kit.runtime.scratch import Scratch
 
 REGISTERS: Final = 6
 """Arguments in registers (System V ABI, 3.2.3)."""
 LIMIT: Final = 16
 """Arguments at most: a block's offsets are single bytes here. No function of Wasmtime has more."""
+BLOCK_SIZE: Final = 8 * LIMIT
 
 _HEAD = b"\x49\x89\xfb"
 _ALIGN = b"\x48\x83\xec\x08"
@@ -59,6 +64,11 @@ def _immediate(value: int) -> str:
     return str(value) if value < 10 else hex(value)
 
 
+def needs_block(count: int) -> bool:
+    """Whether a function with so many arguments is called by a block."""
+    return REGISTERS < count <= LIMIT
+
+
 def machine_code(target: int, count: int) -> bytes:
     """Return code that is called with a block's address and calls ``target`` with its arguments."""
     extra = count - REGISTERS
@@ -79,36 +89,49 @@ def machine_code(target: int, count: int) -> bytes:
 
 
 class StackCalls:
-    """Makes what calls functions with stack arguments, for one library."""
+    """Makes what calls functions with stack arguments, for one library.
 
-    def __init__(self, machine: Machine, scratch: Scratch) -> None:
+    A call takes a block and gives it back: calls inside calls, of one task or of several, never
+    share one.
+    """
+
+    def __init__(self, machine: Machine, hooks: HookRelay) -> None:
         self._machine = machine
-        self._scratch = scratch
+        self._hooks = hooks
+        self.blocks: list[int] = []
+        """The addresses of those that no call uses."""
         self._code: dict[tuple[int, int], int] = {}
         """Where the code for a function and its number of arguments was placed."""
 
-    def caller(self, target: int, count: int) -> Callable[[int, Sequence[int]], int]:
-        """Return what makes calls as ``Machine.call`` does, of this function only.
+    def new_block(self) -> int:
+        """Return the address of a block where none is left. Raises OutOfMemoryError."""
+        start = map_guarded(self._hooks, PAGE_SIZE, "stack arguments of calls")
+        self.blocks.extend(range(start + BLOCK_SIZE, start + PAGE_SIZE, BLOCK_SIZE))
+        return start
 
-        The block is scratch memory, which the calling code gives back.
-        """
-        call = self._machine.call
-        if not REGISTERS < count <= LIMIT:
-            return call
+    def place(self, target: int, count: int) -> int:
+        """Return the address of :func:`machine_code` for a function, placed once."""
         code = self._code.get((target, count))
         if code is None:
             code = self._machine.place_code(machine_code(target, count), "stack arguments")
             self._code[target, count] = code
-        place: int = code
-        block = Struct(f"<{count}Q")
-        size, pack, reserve = block.size, block.pack_into, self._scratch.reserve
-        view = self._machine.memory.view
+        return code
+
+    def caller(self, target: int, count: int) -> Callable[[int, Sequence[int]], int]:
+        """Return what makes calls as ``Machine.call`` does, of this function only."""
+        call = self._machine.call
+        if not needs_block(count):
+            return call
+        code = self.place(target, count)
+        pack, view = Struct(f"<{count}Q").pack_into, self._machine.memory.view
+        blocks, new_block = self.blocks, self.new_block
 
         def call_by_block(address: int, arguments: Sequence[int]) -> int:
-            at = reserve(size)
-            if at is None:  # deep inside other calls
-                return call(address, arguments)
-            pack(view, at, *arguments)
-            return call(place, (at,))
+            block = blocks.pop() if blocks else new_block()
+            try:
+                pack(view, block, *arguments)
+                return call(code, (block,))
+            finally:
+                blocks.append(block)
 
         return call_by_block

@@ -236,6 +236,9 @@ class EmulatedMachine:
 
         return prepared
 
+    def direct_call(self, address: int) -> None:
+        return None
+
     def _place_prepared_call(self, address: int, values: tuple[int, ...]) -> int:
         """Place its code at the far end, away from code in which threads may be switched."""
         self._require_open()

@@ -27,6 +27,7 @@ from theseus_kit.machine.native.thread import NativeThread
 from theseus_kit.machine.native.waiting import EXACT, waiting_frames
 from theseus_kit.machine.protocol import (
     Ability,
+    DirectCall,
     ExceptionCallback,
     HostFunction,
     PreemptionCallback,
@@ -190,6 +191,9 @@ class NativeMachine:
             address, values, lambda: self.call(address, values)
         )
         return prepared
+
+    def direct_call(self, address: int) -> DirectCall:
+        return DirectCall(self._enter, (self._place, address, 0), self._context)
 
     def float_result(self) -> float:
         return self._double(self._words[GUEST] + layout.GUEST_FLOAT_RESULT)
