@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from theseus_kit.errors import GuestKilled
 from theseus_kit.values.exceptions import Registers
-from theseus_kit.values.memory import AddressRange, MapRequest
+from theseus_kit.values.memory import AddressRange, BytesBacking, MapRequest, Protection
 
 # Functions of different frames that call each other as a pseudo-random sequence has it, each
 # noting its own return address: a shadow stack to compare a walk with.
@@ -170,7 +170,8 @@ def test_unwind_tables_of_run_time_code_are_used_until_unregistered(dwarf_platfo
     )
     code = bytes.fromhex("4883ec18 48b8") + export.to_bytes(8, "little")
     code += bytes.fromhex("ffd0 4883c418 c3")
-    function = platform.machine.place_code(code)
+    request = MapRequest(4096, Protection.READ_EXECUTE, backing=BytesBacking(code), label="jitted")
+    function = platform.hooks.memory_map(request=request).base
     # An .eh_frame: CIE (zR, absolute; CFA = rsp + 8, return address at CFA - 8), then an FDE
     # that adds 24 to the CFA from its fifth byte on.
     cie = bytes.fromhex("00000000 01 7a5200 01 78 10 01 00 0c0708 9001 000000")

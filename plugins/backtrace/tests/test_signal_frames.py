@@ -3,6 +3,7 @@
 import pytest
 
 from theseus_kit.values.linkage import CFunction
+from theseus_kit.values.symbols import FrameKind
 
 HANDLED = r"""
 #define _GNU_SOURCE
@@ -45,8 +46,9 @@ def test_the_frames_that_a_signal_interrupted_follow_its_handlers(
     assert image.call("outer", 5) == 6
     (trace,) = traces
     names = [entry.symbols[0].name for entry in trace if entry.symbols and entry.symbols[0].name]
-    assert names == ["python", "on_fault", "faults", "outer"]
+    assert names == ["python", "on_fault", "signal return", "faults", "outer"]
     frames = {entry.symbols[0].name: entry.frame for entry in trace if entry.symbols}
+    assert frames["signal return"].kind is FrameKind.PLATFORM
     assert frames["faults"].is_exact
     assert not frames["outer"].is_exact
     assert trace[-1].frame.end_reason is None

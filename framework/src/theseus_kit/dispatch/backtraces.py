@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from theseus_kit.machine.protocol import Machine, Waiting
     from theseus_kit.task import Task, Tasks
-    from theseus_kit.values.symbols import BacktraceEntry, Frame
+    from theseus_kit.values.symbols import BacktraceEntry, Frame, Symbol
 
 BACKTRACE_LIMIT = 256
 """Frames kept of a backtrace: a stack overflow has hundreds of thousands, all alike."""
@@ -35,17 +35,18 @@ BACKTRACE_LIMIT = 256
 
 def capture_frames(
     machine: Machine, hooks: HookRelay, tasks: Tasks, task: Task | None = None
-) -> tuple[tuple[Frame, ...], dict[int, str]]:
+) -> tuple[tuple[Frame, ...], dict[int, Symbol]]:
     """Walk a task's calls, the current one's by default; addresses only.
 
-    The names are those of host functions.
+    What the machine itself has names for comes with its symbols, by the address that is looked up:
+    host functions, and code that was placed.
     """
-    names: dict[int, str] = {}
+    names: dict[int, Symbol] = {}
     if task is None:
         task, calls = tasks.current, machine.waiting()
     else:
         calls = machine.waiting(task.thread)
-    frames = _walk(calls, hooks, task, names)
+    frames = _walk(machine, calls, hooks, task, names)
     return tuple(islice(frames, BACKTRACE_LIMIT)), names
 
 
@@ -58,31 +59,33 @@ def capture_backtrace(
 
 
 def resolve_frames(
-    hooks: HookRelay, frames: Sequence[Frame], names: dict[int, str]
+    hooks: HookRelay, frames: Sequence[Frame], names: dict[int, Symbol]
 ) -> tuple[BacktraceEntry, ...]:
-    """Name frames that were captured earlier; ``names`` are those of host functions."""
-    from theseus_kit.values.symbols import BacktraceEntry, FrameKind, Symbol  # no start needs it
+    """Name frames that were captured earlier, with the names that came with them."""
+    from theseus_kit.values.symbols import BacktraceEntry  # no start needs it
 
     entries = []
     for frame in frames:
-        if frame.kind is FrameKind.HOST:
-            address = frame.instruction_pointer
-            symbols: Sequence[Symbol] = (Symbol(address, 0, name=names.get(address) or None),)
-        else:
-            symbols = hooks.symbolicate(address=frame.lookup_address)
+        address = frame.lookup_address
+        known = names.get(address)
+        symbols = hooks.symbolicate(address=address) if known is None else (known,)
         entries.append(BacktraceEntry(frame, tuple(symbols)))
     return tuple(entries)
 
 
 def _walk(
-    calls: Sequence[Waiting], hooks: HookRelay, task: Task, names: dict[int, str]
+    machine: Machine,
+    calls: Sequence[Waiting],
+    hooks: HookRelay,
+    task: Task,
+    names: dict[int, Symbol],
 ) -> Iterator[Frame]:
-    from theseus_kit.values.symbols import Frame, FrameKind
+    from theseus_kit.values.symbols import Frame, FrameKind, Symbol
 
     for call in calls:
         registers = call.registers
         if call.export is not None:
-            names[call.export] = call.name
+            names[call.export] = Symbol(call.export, 0, name=call.name or None)
             yield Frame(
                 call.export,
                 registers.rsp - 8,
@@ -91,6 +94,12 @@ def _walk(
                 function_start=call.export,
                 kind=FrameKind.HOST,
             )
-        yield from hooks.unwind_frames(
+        for frame in hooks.unwind_frames(
             registers=registers, stack=task.stack, is_exact=call.is_exact
-        )
+        ):
+            address = frame.lookup_address
+            placed = machine.placed_code(address)
+            if placed is not None and placed.name:
+                start, end = placed.range
+                names[address] = Symbol(start, address - start, end - start, placed.name)
+            yield frame

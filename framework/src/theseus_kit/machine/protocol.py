@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from theseus_kit.errors import MachineError
+from theseus_kit.machine.placed_code import PlacedCode
 from theseus_kit.values.exceptions import ExceptionContext, Registers
 from theseus_kit.values.memory import AddressRange, Protection
 
@@ -329,7 +330,11 @@ class Machine(Protocol):
         ...
 
     def place_code(self, code: bytes, name: str = "") -> int:
-        """Copy position-independent machine code into executable memory; return its address."""
+        """Copy position-independent machine code into executable memory; return its address.
+
+        It is entered at its first byte. With a name it is a function of the platform's, which
+        traces show; without one it is a step between guest code and Python.
+        """
         ...
 
     def create_thread(self, stack: AddressRange, fs_base: int = 0) -> Thread: ...
@@ -417,6 +422,10 @@ class Machine(Protocol):
     def is_own_code(self, address: int) -> bool:
         """Whether an address is the machine's own code: exports, what :meth:`place_code` placed,
         and what a guest function returns to that was called from Python."""
+        ...
+
+    def placed_code(self, address: int) -> PlacedCode | None:
+        """What :meth:`place_code` placed at an address; None for all other code."""
         ...
 
     def interrupt(self) -> bool:

@@ -17,7 +17,7 @@ from theseus_kit.errors import UsageError
 from theseus_kit.hookspecs import hookimpl
 from theseus_kit.plugin import Plugin, PluginDescription, Services
 from theseus_kit.values.exceptions import ExceptionContext, ExceptionOutcome
-from theseus_kit.values.symbols import BacktraceEntry, Frame
+from theseus_kit.values.symbols import BacktraceEntry, Frame, Symbol
 
 if TYPE_CHECKING:
     from theseus_kit.platform import Platform
@@ -29,8 +29,8 @@ class LastException(NamedTuple):
     context: ExceptionContext
     """With a copy of the registers, which handlers edit."""
     frames: tuple[Frame, ...]
-    host_functions: dict[int, str]
-    """The names of the Python functions among the frames, by address."""
+    names: dict[int, Symbol]
+    """What the machine has names for among the frames."""
 
 
 class ExceptionWatch(Plugin):
@@ -57,7 +57,7 @@ class ExceptionWatch(Plugin):
         """The frames of the last exception with their names; none if there was no exception."""
         if self.last is None:
             return ()
-        return resolve_frames(self.services.hooks, self.last.frames, self.last.host_functions)
+        return resolve_frames(self.services.hooks, self.last.frames, self.last.names)
 
     @hookimpl(wrapper=True)
     def exception_dispatch(

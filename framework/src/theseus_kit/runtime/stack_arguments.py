@@ -113,7 +113,7 @@ class StackCalls:
         """Return the address of :func:`machine_code` for a function, placed once."""
         code = self._code.get((target, count))
         if code is None:
-            code = self._machine.place_code(machine_code(target, count), "stack arguments")
+            code = self._machine.place_code(machine_code(target, count))
             self._code[target, count] = code
         return code
 

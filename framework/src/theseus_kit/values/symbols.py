@@ -56,6 +56,8 @@ class FrameKind(Enum):
     """WebAssembly's, compiled by the runtime."""
     HOST = "host"
     """A Python function that guest code called."""
+    PLATFORM = "platform"
+    """Machine code of the platform's that guest code calls as a function: a libc's ``memcpy``."""
     TRANSITION = "transition"
     """The kit's own machine code, between guest code and Python."""
 

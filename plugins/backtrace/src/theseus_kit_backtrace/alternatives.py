@@ -44,6 +44,7 @@ class FramePointerBacktracePlugin(BacktracePlugin):
             is_exact,
             self.options.max_frames,
             self._kinds.at,
+            self._placed_frames.caller,
         )
 
 

@@ -1,4 +1,4 @@
-"""What kind of code an address is in: an image's, WebAssembly's, the kit's own.
+"""What kind of code an address is in: an image's, WebAssembly's, the platform's, the machine's.
 
 Compiled WebAssembly is recognised by the ELF file that Wasmtime keeps it in, in guest memory
 (``jit_images.py``); everything else that appears at run time is taken for a guest's own JIT.
@@ -35,7 +35,9 @@ class CodeKinds:
                 self._own.clear()
             own = self._own[page] = self._machine.is_own_code(address)
         if own:
-            return FrameKind.TRANSITION
+            placed = self._machine.placed_code(address)
+            is_function = placed is not None and bool(placed.name)
+            return FrameKind.PLATFORM if is_function else FrameKind.TRANSITION
         if self._namespace.image_at(address) is not None:
             return FrameKind.GUEST
         return FrameKind.WASM if self._jit_images.is_wasm(address) else FrameKind.GUEST

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from theseus_kit.errors import PlatformError
 from theseus_kit.values.exceptions import Registers
@@ -33,6 +33,11 @@ _LINK = Struct("<QQ")
 
 _POINTER_ALIGNMENT = 8
 
+_OWN = (FrameKind.PLATFORM, FrameKind.TRANSITION)
+
+CallerOfPlaced: TypeAlias = Callable[[int, int, int], "tuple[int, int, int] | None"]
+"""From address, rsp and rbp to the caller's rbp, the return address and the CFA."""
+
 
 def walk(
     machine: Machine,
@@ -41,10 +46,13 @@ def walk(
     is_exact: bool,
     max_frames: int,
     kind_at: Callable[[int], FrameKind] = lambda address: FrameKind.GUEST,
+    caller_of_placed: CallerOfPlaced | None = None,
 ) -> Iterator[Frame]:
     """Walk at most ``max_frames`` frames, the register state's own first.
 
     ``is_exact``: the state's rip is an instruction's address and not a return address.
+    ``caller_of_placed`` tells how to get through code that the platform placed, which sets up no
+    frame pointer.
 
     The walk ends at a frame pointer that is zero, misaligned, not above the one before, outside
     the stack or unreadable, and at a return address that is not executable. A register state on
@@ -56,27 +64,32 @@ def walk(
     for left in range(max_frames - 1, -1, -1):
         address = instruction if is_exact else instruction - 1
         kind = kind_at(address)
-        end = link = None
-        if kind is not FrameKind.TRANSITION or is_guest_code(machine, address):
+        end = caller = None
+        if kind in _OWN and caller_of_placed is not None:
+            caller = caller_of_placed(address, stack_pointer, frame_pointer)
+            if caller is not None and not _makes_sense(machine, caller, stack_pointer, top):
+                caller = None
+        if caller is None and (kind is not FrameKind.TRANSITION or is_guest_code(machine, address)):
             link = read_link(machine, frame_pointer, below, top)
             if link is None:
                 end = tells_end(frame_pointer)
-            elif not left:
-                end = f"{max_frames} frames are enough"
+            else:
+                caller = (*link, frame_pointer + _LINK.size)
+        if caller is not None and not left:
+            end = f"{max_frames} frames are enough"
         yield Frame(
             instruction,
             stack_pointer,
             is_exact,
             frame_pointer=frame_pointer,
-            canonical_frame_address=None if link is None else frame_pointer + _LINK.size,
+            canonical_frame_address=None if caller is None else caller[2],
             kind=kind,
             end_reason=end,
         )
-        if link is None:
+        if caller is None:
             return
-        stack_pointer = frame_pointer + _LINK.size
+        frame_pointer, instruction, stack_pointer = caller
         below = stack_pointer  # the next link lies above this one
-        frame_pointer, instruction = link
         is_exact = False
 
 
@@ -93,11 +106,20 @@ def read_link(machine: Machine, frame_pointer: int, below: int, top: int) -> tup
         caller, return_address = _LINK.unpack(machine.memory.read(frame_pointer, _LINK.size))
     except PlatformError:
         return None
+    return (caller, return_address) if _is_return_address(machine, return_address) else None
+
+
+def _is_return_address(machine: Machine, address: int) -> bool:
     # The call instruction ends right before the return address.
-    called = return_address - 1
-    if not return_address or not (is_guest_code(machine, called) or machine.is_own_code(called)):
-        return None
-    return caller, return_address
+    called = address - 1
+    return bool(address) and (is_guest_code(machine, called) or machine.is_own_code(called))
+
+
+def _makes_sense(
+    machine: Machine, caller: tuple[int, int, int], stack_pointer: int, top: int
+) -> bool:
+    _, return_address, frame_address = caller
+    return stack_pointer < frame_address <= top and _is_return_address(machine, return_address)
 
 
 def is_guest_code(machine: Machine, address: int) -> bool:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from theseus_kit_backtrace.dwarf_unwinder import DwarfUnwinder
     from theseus_kit_backtrace.jit_images import JitImages
     from theseus_kit_backtrace.killing import Killing
+    from theseus_kit_backtrace.placed_code import PlacedFrames
     from theseus_kit_backtrace.raising import Personalities, Raising
     from theseus_kit_backtrace.symbolizer import Symbolizer
     from theseus_kit_backtrace.unwind_tables import UnwindTables
@@ -126,10 +127,16 @@ class UnwindHooks(Parts):
         return Raising(self.services, self._personalities, self._killing)
 
     @cached_property
+    def _placed_frames(self) -> PlacedFrames:
+        from theseus_kit_backtrace.placed_code import PlacedFrames
+
+        return PlacedFrames(self.services.machine)
+
+    @cached_property
     def _tables(self) -> UnwindTables:
         from theseus_kit_backtrace.unwind_tables import UnwindTables
 
-        return UnwindTables(self.services.namespace, self._run_time_tables)
+        return UnwindTables(self.services.namespace, self._run_time_tables, self._placed_frames)
 
     @cached_property
     def _unwinder(self) -> DwarfUnwinder:

@@ -1,4 +1,5 @@
-"""Which unwind rules hold at an address: the images' .eh_frame, then tables of run-time code.
+"""Which unwind rules hold at an address: the images' .eh_frame, then tables of run-time code, then
+what the instructions of code tell that the platform placed.
 
 An image's table is never parsed whole: the linker's search table in .eh_frame_hdr leads to the one
 FDE that is asked for (5.7 s against 30 µs for the 26,628 FDEs of the Wasmtime library). Rows are
@@ -32,6 +33,7 @@ from theseus_kit_backtrace.run_time_tables import RunTimeTables
 
 if TYPE_CHECKING:
     from theseus_kit.image import Image, Namespace
+    from theseus_kit_backtrace.placed_code import PlacedFrames
 
 _SORTED_TABLE = 0x3B
 _INDEX_ENTRY = Struct("<ii")
@@ -48,11 +50,13 @@ class _Index(Protocol):
 
 
 class UnwindTables:
-    """The unwind tables of one platform: its images', and those registered at run time."""
+    """The unwind rules of one platform: its images', those registered at run time, and those of
+    placed code."""
 
-    def __init__(self, namespace: Namespace, run_time: RunTimeTables) -> None:
+    def __init__(self, namespace: Namespace, run_time: RunTimeTables, placed: PlacedFrames) -> None:
         self._namespace = namespace
         self._run_time = run_time
+        self._placed = placed
         self._changes = run_time.changes
         self._images: dict[Image, _Index | None] = {}
         self._rows: dict[int, tuple[FrameDescription, Row] | None] = {}
@@ -76,7 +80,7 @@ class UnwindTables:
     def _look(self, address: int) -> tuple[FrameDescription, Row] | None:
         try:
             frame = self._frame(address)
-            return None if frame is None else (frame, row_at(frame, address))
+            return self._placed.find(address) if frame is None else (frame, row_at(frame, address))
         except BROKEN:
             return None
 

@@ -23,6 +23,7 @@ from theseus_kit.machine.emulated.territory import OWN_SIZE, Territory
 from theseus_kit.machine.emulated.thread import GUEST, IDLE, EmulatedThread
 from theseus_kit.machine.emulated.translation import Translation
 from theseus_kit.machine.host_memory import view_of_memory
+from theseus_kit.machine.placed_code import PlacedCode, PlacedPieces
 from theseus_kit.machine.protocol import (
     Ability,
     ExceptionCallback,
@@ -74,6 +75,7 @@ class EmulatedMachine:
         self._frames = Frames(cpu, self._exits, self._memory)
         translation.announce = self._loop.announce
         self._next_code = own + stubs.CODE_OFFSET
+        self._pieces = PlacedPieces()
         self._next_prepared = own + OWN_SIZE
         self._loop.uses_mailbox = self._uses_mailbox
         self._features: frozenset[str] | None = None
@@ -193,6 +195,7 @@ class EmulatedMachine:
             raise MachineError(f"no room for {len(code)} bytes of code {name!r}")
         self._next_code = (end + 15) & -16
         self._write_code(address, code)
+        self._pieces.add(address, len(code), name)
         return address
 
     def _write_code(self, address: int, code: bytes) -> None:
@@ -289,6 +292,9 @@ class EmulatedMachine:
 
     def is_own_code(self, address: int) -> bool:
         return self._own + PAGE_SIZE <= address < self._own + OWN_SIZE
+
+    def placed_code(self, address: int) -> PlacedCode | None:
+        return self._pieces.at(address)
 
     def interrupt(self) -> bool:
         noted = self._loop.requests.interrupt(self._loop.thread)

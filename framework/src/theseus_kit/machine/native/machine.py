@@ -25,6 +25,7 @@ from theseus_kit.machine.native.process import process
 from theseus_kit.machine.native.territory import Territory
 from theseus_kit.machine.native.thread import NativeThread
 from theseus_kit.machine.native.waiting import EXACT, waiting_frames
+from theseus_kit.machine.placed_code import PlacedCode, PlacedPieces
 from theseus_kit.machine.protocol import (
     Ability,
     DirectCall,
@@ -80,6 +81,7 @@ class NativeMachine:
         self._nobody = NativeThread(self._context, AddressRange(0, 0), 0)
         self._context.select(self._nobody.address)
         self._calls = Calls(self._process, self._context, self._memory, self._nobody.address)
+        self._pieces = PlacedPieces()
         self._names: list[str] = []
         """Of the exports, by number."""
         self._features: frozenset[str] | None = None
@@ -160,7 +162,9 @@ class NativeMachine:
 
     def place_code(self, code: bytes, name: str = "") -> int:
         self._calls.require_open()
-        return self._code.place(code, name)
+        address = self._code.place(code, name)
+        self._pieces.add(address, len(code), name)
+        return address
 
     def create_thread(self, stack: AddressRange, fs_base: int = 0) -> NativeThread:
         return NativeThread(self._context, stack, fs_base)
@@ -227,6 +231,9 @@ class NativeMachine:
 
     def is_own_code(self, address: int) -> bool:
         return address in self._territory.own or address in self._process.code
+
+    def placed_code(self, address: int) -> PlacedCode | None:
+        return self._pieces.at(address)
 
     def interrupt(self) -> bool:
         return self._ask(layout.ATTENTION_INTERRUPT)

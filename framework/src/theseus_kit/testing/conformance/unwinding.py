@@ -198,7 +198,7 @@ class UnwindingConformance(Conformance):
             if frame.lookup_address in self.guest.image.range:
                 assert frame.kind is FrameKind.GUEST
             elif self.machine.is_own_code(frame.lookup_address):
-                assert frame.kind in (FrameKind.TRANSITION, FrameKind.HOST)
+                assert frame.kind in (FrameKind.TRANSITION, FrameKind.PLATFORM, FrameKind.HOST)
         assert trace[0].frame.kind is FrameKind.HOST
 
     @needs(Capability.FRAMES_WITHOUT_FRAME_POINTERS)
