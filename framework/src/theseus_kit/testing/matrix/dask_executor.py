@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from theseus_kit.errors import UsageError
@@ -21,6 +23,8 @@ from theseus_kit.testing.matrix.job import Job
 from theseus_kit.testing.matrix.results import CellResult
 from theseus_kit.testing.matrix.supervise import supervise
 
+_SERVERS = "theseus_kit_fork_servers"
+"""The attribute of a worker that its idle fork servers are kept in."""
 _LOOK_SECONDS = 1.0
 """How often new workers are looked for."""
 _WORKER_TIMEOUT = 60.0
@@ -143,9 +147,27 @@ class DaskExecutor:
 
 
 def _run_job(job: Job) -> CellResult:
-    """What a worker does for a job."""
-    with ForkServer() as server:
-        return supervise(job, server)
+    """What a worker does for a job: on a fork server that it keeps from one to the next."""
+    from distributed import get_worker
+
+    idle: SimpleQueue[ForkServer] = _servers_of(get_worker())
+    try:
+        server = idle.get_nowait()
+    except Empty:
+        server = ForkServer()
+    with ExitStack() as stack:
+        stack.callback(server.close)
+        result = supervise(job, server)
+        stack.pop_all()  # it goes on living
+    idle.put(server)
+    return result
+
+
+def _servers_of(worker: Any) -> SimpleQueue[ForkServer]:
+    """The idle fork servers of a worker, which end with it."""
+    # One step: two threads of a worker may come here at once.
+    servers: SimpleQueue[ForkServer] = vars(worker).setdefault(_SERVERS, SimpleQueue())
+    return servers
 
 
 def _version() -> str:
