@@ -7,12 +7,15 @@ futexes are the same here, where there is one process.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from struct import Struct
 from typing import TYPE_CHECKING, ClassVar
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.task import WaitQueue
-from theseus_kit_tlibc.declare import Header, system_call
+from theseus_kit.values.linkage import DirectWay, SystemCall
+from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function, system_call
 from theseus_kit_tlibc.parking import (
     CLOCK_MONOTONIC,
     CLOCK_REALTIME,
@@ -30,17 +33,17 @@ MATCH_ANY = 0xFFFF_FFFF
 _COMMAND = ~(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME)
 _WORD = 0xFFFF_FFFF
 _SHIFTED_OPERAND = 8
+_ADDRESS = Struct("<Q")
 
 
-class _Waiter:
+class _Waiter(WaitQueue):
     """One task that waits; where it waits may change (FUTEX_REQUEUE)."""
 
-    __slots__ = ("address", "bitset", "queue")
+    __slots__ = ("bitset",)
 
     def __init__(self, address: int, bitset: int) -> None:
-        self.address = address
+        super().__init__("futex", address)
         self.bitset = bitset
-        self.queue = WaitQueue("futex", address)
 
 
 class _Operation:
@@ -91,6 +94,35 @@ class Futex(Header):
         self._waiters: dict[int, list[_Waiter]] = {}
         """The tasks that wait, by address, in the order they came there."""
 
+    @cached_property
+    def way(self) -> int:
+        """Where the address of ``__syscall_futex`` stands, 0 while the system call is needed."""
+        cell = self.library.heap.allocate(_ADDRESS.size)
+        self.library.memory.write(cell, bytes(_ADDRESS.size))
+        return cell
+
+    def system_calls(self) -> Iterable[SystemCall]:
+        for call in super().system_calls():
+            yield call._replace(direct=DirectWay(call.function.body, self._open_way))
+
+    def _open_way(self) -> Callable[[], None]:
+        """The system call is served here, and nobody watches: syscall() may do without it."""
+        function = self.library.provided("__syscall_futex")
+        self.library.memory.write(self.way, _ADDRESS.pack(function))
+        return _nothing
+
+    @c_function(
+        "long __syscall_futex(uint32_t *uaddr, int futex_op, uint32_t val, "
+        "const struct timespec *timeout, uint32_t *uaddr2, uint32_t val3)",
+        on_error=MINUS_ONE,
+        blocks=True,
+    )
+    def syscall_futex(
+        self, uaddr: int, futex_op: int, val: int, timeout: int, uaddr2: int, val3: int
+    ) -> int:
+        """What syscall() jumps to for futex(2)."""
+        return self.futex(uaddr, futex_op, val, timeout, uaddr2, val3)
+
     @system_call(
         202,
         "long futex(uint32_t *uaddr, int futex_op, uint32_t val, const struct timespec *timeout, "
@@ -103,13 +135,13 @@ class Futex(Header):
         command = futex_op & _COMMAND
         if uaddr % 4:
             raise InvalidParameterError(f"futex at {uaddr:#x}")
+        if command == FUTEX_WAKE:
+            return self._wake(uaddr, val, MATCH_ANY)
         if command == FUTEX_WAIT:
             duration = read_timespec(self.library.memory, timeout) if timeout else None
             return self._wait(uaddr, val, MATCH_ANY, duration)
         if command == FUTEX_WAIT_BITSET:
             return self._wait(uaddr, val, val3, self._until(timeout, futex_op))
-        if command == FUTEX_WAKE:
-            return self._wake(uaddr, val, MATCH_ANY)
         if command == FUTEX_WAKE_BITSET:
             return self._wake(uaddr, val, val3)
         if command in (FUTEX_REQUEUE, FUTEX_CMP_REQUEUE):
@@ -136,7 +168,7 @@ class Futex(Header):
         waiters = self._waiters
         waiters.setdefault(address, []).append(waiter)
         try:
-            if not self.library.services.tasks.wait(waiter.queue, timeout_ns):
+            if not self.library.services.tasks.wait(waiter, timeout_ns):
                 raise PlatformError("no task woke this one", errno.ETIMEDOUT)
         finally:
             self._remove(waiter)
@@ -159,13 +191,18 @@ class Futex(Header):
         """At least one is woken, if one waits: Linux takes a count of 0 so, and a negative one."""
         if not bitset:
             raise InvalidParameterError("futex: no bit to wake")
-        self.library.memory.read_u32(address)
+        waiters = self._waiters.get(address)
+        if waiters is None:
+            self.library.memory.read_u32(address)
+            return 0
+        if len(waiters) == 1 and waiters[0].bitset & bitset:
+            del self._waiters[address]
+            return waiters[0].wake()
         woken = 0
         most = count if count < 1 << 31 else 1
         for waiter in self._matching(address, bitset):
             self._remove(waiter)
-            waiter.queue.wake()
-            woken += 1
+            woken += waiter.wake()
             if woken >= most:
                 break
         return woken
@@ -183,10 +220,10 @@ class Futex(Header):
         for waiter in self._matching(first, MATCH_ANY):
             if done < wake:
                 self._remove(waiter)
-                waiter.queue.wake()
+                waiter.wake()
             elif done < wake + move:
                 self._remove(waiter)
-                waiter.address = waiter.queue.address = second
+                waiter.address = second
                 self._waiters.setdefault(second, []).append(waiter)
             else:
                 break
@@ -206,3 +243,7 @@ class Futex(Header):
         if holds:
             woken += self._wake(second, second_count, MATCH_ANY)
         return woken
+
+
+def _nothing() -> None:
+    """A call that comes by the system call nevertheless needs nothing done before it."""

@@ -84,11 +84,12 @@ class CLibraryPlugin(Plugin):
         self._files = StdioFiles(library, fcntl, self._errno)
         library.at_exit.append(self._files.flush_all)
         mutexes = Mutexes(library)
+        futex = Futex(library)
         self._headers = (
             *(String(library), self._stdlib, Stdio(library), self._errno, Assert(library)),
             *(Time(library), Unistd(library), fcntl, SysMman(library), self._signal),
             *(Sched(library), Pthread(library), self._random, SysAuxv(library), self._link),
-            *(Syscall(library), Math(library), Pwd(library)),
+            *(Syscall(library, futex), Math(library), Pwd(library)),
             *(SignalSending(library, self._signal), Abort(library, self._signal)),
             *(UnistdNames(library), UnistdProcess(library), SysUio(library), SysStat(library)),
             *(SysStatfs(library), SysIoctl(library), SysFile(library), SysSendfile(library)),
@@ -96,7 +97,7 @@ class CLibraryPlugin(Plugin):
             *(self._files, StdioPrint(library, self._files)),
             *(PthreadAttr(library), PthreadKey(library), PthreadMutex(library, mutexes)),
             *(PthreadCond(library, mutexes), PthreadRwlock(library), PthreadSync(library)),
-            *(Semaphore(library), Futex(library), SysPrctl(library), Poll(library)),
+            *(Semaphore(library), futex, SysPrctl(library), Poll(library)),
             *(SysEpoll(library), SysEventfd(library)),
         )
 
