@@ -6,6 +6,7 @@ asks it first, so that a wild pointer is an error and not the end of the process
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from theseus_kit.errors import InvalidParameterError, MemoryFaultError
@@ -19,6 +20,7 @@ UNMAPPED = 8
 """The account's value for addresses that are not mapped; no bit of a Protection."""
 
 READ, WRITE = 1, 2
+_WORD = Struct("<I")
 
 
 def hardware_protection(protection: int) -> int:
@@ -108,7 +110,12 @@ class AccountedMemory:
         self.write(address, (value & 0xFFFF_FFFF_FFFF_FFFF).to_bytes(8, "little"))
 
     def read_u32(self, address: int) -> int:
-        return int.from_bytes(self.read(address, 4), "little")
+        if address & 3:
+            return int.from_bytes(self.read(address, 4), "little")
+        # A lock's word: it lies in one page, and is read at every wait.
+        self._check(address, 4, READ)
+        value: int = _WORD.unpack_from(self._view, address)[0]
+        return value
 
     def write_u32(self, address: int, value: int) -> None:
         self.write(address, (value & 0xFFFF_FFFF).to_bytes(4, "little"))

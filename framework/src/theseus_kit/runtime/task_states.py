@@ -8,7 +8,7 @@ on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from theseus_kit.runtime.library import GuestLibrary
@@ -17,13 +17,10 @@ if TYPE_CHECKING:
     from theseus_kit.task import Task
 
 
-class _State(NamedTuple):
-    nesting: int
-    errors: list[BaseException]
-    entries: list[Any]
-    area: Area
-    top: int
-    last_exception: BaseException | None
+_Errors: TypeAlias = "list[BaseException] | None"
+_State: TypeAlias = "tuple[int, _Errors, list[Any] | None, tuple[Area, int], BaseException | None]"
+"""Nesting, errors and entries (None where there are none, which is nearly always), the scratch
+memory's area and top, the last exception. A plain tuple: this is made at every switch."""
 
 
 class TaskStates:
@@ -41,29 +38,33 @@ class TaskStates:
 
     def switch(self, left: Task, entered: Task) -> None:
         """Keep one task's state and bring back another's: the scheduler's listener."""
-        library, scratch, entries = self._library, self._scratch, self._passing.entries
+        library, scratch, func = self._library, self._scratch, self._func
         if library.is_closed:
             return
+        errors, entries = library.errors, self._passing.entries
         if left.is_ended:
             scratch.give_back()
         else:
-            self._states[left] = _State(
+            self._states[left] = (
                 library.nesting,
-                library.errors[:],
-                entries[:],
-                *scratch.leave(),
-                self._func.LAST_EXCEPTION,
+                errors[:] if errors else None,
+                entries[:] if entries else None,
+                scratch.leave(),
+                func.LAST_EXCEPTION,
             )
+        if errors:
+            errors.clear()
+        if entries:
+            entries.clear()
         state = self._states.pop(entered, None)
         if state is None:
             library.nesting = 0
-            library.errors.clear()
-            entries.clear()
             scratch.enter_new()
-            self._func.LAST_EXCEPTION = None
+            func.LAST_EXCEPTION = None
             return
-        library.nesting = state.nesting
-        library.errors[:] = state.errors
-        entries[:] = state.entries
-        scratch.enter(state.area, state.top)
-        self._func.LAST_EXCEPTION = state.last_exception
+        library.nesting, kept_errors, kept_entries, (area, top), func.LAST_EXCEPTION = state
+        if kept_errors:
+            errors += kept_errors
+        if kept_entries:
+            entries += kept_entries
+        scratch.enter(area, top)
