@@ -80,6 +80,7 @@ class Platform:
             on_unanswered=lambda number, arguments: hooks.system_call_unanswered(
                 number=number, arguments=arguments
             ),
+            on_interrupted=lambda: self.tasks.handle_signals(),
         )
         self._runtime: Runtime | None = None
         self._closed = False

@@ -19,6 +19,7 @@ Which function answers a name is the namespace's business, system calls are
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Callable
 from functools import lru_cache
@@ -156,8 +157,8 @@ class Failure:
     """Answers what a body raised; the cold half of every trampoline."""
 
     __slots__ = (
-        *("_answer", "_function", "_is_passing", "_on_kill", "_on_unwinding", "_plugin"),
-        "_prototype",
+        *("_answer", "_function", "_is_passing", "_on_interrupted", "_on_kill", "_on_unwinding"),
+        *("_plugin", "_prototype"),
     )
 
     def __init__(
@@ -169,7 +170,9 @@ class Failure:
         on_kill: KillListener,
         on_unwinding: UnwindingAnswer | None = None,
         is_passing: Callable[[Exception], bool] = lambda error: False,
+        on_interrupted: Callable[[], object] = lambda: None,
     ) -> None:
+        self._on_interrupted = on_interrupted
         self._plugin = plugin
         self._function = function
         self._prototype = prototype
@@ -181,6 +184,8 @@ class Failure:
     def __call__(self, error: Exception, words: tuple[int, ...]) -> int:
         try:
             if isinstance(error, PlatformError):
+                if error.errno == errno.EINTR:
+                    self._on_interrupted()  # the handlers run before the call returns
                 return self._answer(error)
             if isinstance(error, GuestUnwinding) and self._on_unwinding is not None:
                 return self._on_unwinding(error)
@@ -273,6 +278,7 @@ class CCalls:
             lambda killed: tell_of_kill(machine, hooks, tasks, killed),
             lambda unwinding: _take_up(hooks, unwinding),
             tasks.is_passing,
+            lambda: tasks.handle_signals(),
         )
         return maker(
             function.body, failure, machine.float_argument, machine.set_float_result

@@ -35,7 +35,8 @@ class SystemCalls:
     """The system calls of one platform; an instance is the machine's system call callback.
 
     ``on_kill`` is told of a call that kills the guest; an error that ``is_passing`` is no fault of
-    the plugin's; ``on_unanswered`` is told of each call that no plugin serves.
+    the plugin's; ``on_unanswered`` is told of each call that no plugin serves, ``on_interrupted``
+    of each that a signal has ended (EINTR).
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class SystemCalls:
         on_kill: KillListener = lambda killed: None,
         is_passing: Callable[[Exception], bool] = lambda error: False,
         on_unanswered: Callable[[int, tuple[int, ...]], object] = lambda number, arguments: None,
+        on_interrupted: Callable[[], object] = lambda: None,
     ) -> None:
+        self._on_interrupted = on_interrupted
         self._on_kill = on_kill
         self._on_unanswered = on_unanswered
         self._is_passing = is_passing
@@ -102,7 +105,13 @@ class SystemCalls:
             raise PluginError(plugin, call.name, "a system call has at most six arguments")
         maker, arity = trampoline_maker(shape_of(prototype))
         failure = Failure(
-            plugin, function, prototype, negative_errno, self._on_kill, None, self._is_passing
+            plugin,
+            function,
+            prototype,
+            negative_errno,
+            self._on_kill,
+            is_passing=self._is_passing,
+            on_interrupted=self._on_interrupted,
         )
         body = function.body
         if call.direct is not None and call.direct.body == body:

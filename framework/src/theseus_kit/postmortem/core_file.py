@@ -74,8 +74,9 @@ def write_core(
 
     ``cause`` is why: the error that a killed guest's caller got, or the exception that a handler
     is answering; its registers become those of the task that was killed, or of the current one.
-    Without one they are those of :meth:`Platform.backtrace`. ``program`` is the image that a debugger is to be started with;
-    by default the innermost one of the backtrace, or else the first one loaded.
+    Without one they are those of :meth:`Platform.backtrace`. ``program`` is the image that a
+    debugger is to be started with; by default the innermost one of the backtrace, or else the first
+    one loaded.
 
     The file appears whole or not at all. Raises UsageError where it cannot be written.
     """

@@ -52,6 +52,9 @@ class Scheduler:
         """How often control has passed from one task to another."""
         self.capture: Callable[[Task], tuple[BacktraceEntry, ...]] = _no_backtrace
         """Returns a task's backtrace, for the report of a deadlock."""
+        self.handle_signals: Callable[[], bool] = _no_signals
+        """Runs the handlers of the current task's signals, at rest. False if a wait that one of
+        them ended is not to be taken up again (SA_RESTART). The C library's to set."""
         self.is_broken = False
         """An error from elsewhere has dropped guest frames of the main task, wherever they stood:
         what they worked on must be left alone."""
@@ -137,6 +140,8 @@ class Scheduler:
         if task.greenlet is not None:
             # It waits elsewhere already: this is Python at the end of another task, a finaliser.
             raise MachineError("nothing can wait where a task has ended")
+        if task.has_signal:
+            raise PlatformError("a signal has to be handled", errno.EINTR)
         self._passing = None
         for queue in queues:
             queue.tasks[task] = None
@@ -159,9 +164,12 @@ class Scheduler:
                 self._events.forget(task, descriptors)
         if self._is_interrupted:
             self._raise_interrupt()
-        if task.woken_by is _INTERRUPTED:
+        woken_by = task.woken_by
+        if woken_by is _INTERRUPTED:
             raise PlatformError("a signal has to be handled", errno.EINTR)
-        return task.woken_by
+        if task.has_signal:
+            self.handle_signals()  # which may wait
+        return woken_by
 
     def yield_(self) -> None:
         """Let every task that is ready run first. Raises GuestInterrupted."""
@@ -177,6 +185,18 @@ class Scheduler:
                 self._switch(self._ready.popleft())
             finally:
                 task.state = RUNNING
+            if task.has_signal:
+                self.handle_signals()
+
+    def signal(self, task: Task) -> None:
+        """Have another task handle its signals: where it waits that wait ends (EINTR).
+
+        If it does not wait it handles them before it does, or goes on. One that Python waits in
+        without any guest code is left alone: nobody there knows what a signal is.
+        """
+        if task.body is not None or self._machine.waiting(task.thread):
+            task.has_signal = True
+            task.wake(_INTERRUPTED)
 
     def interrupt_wait(self, task: Task) -> bool:
         """Make a task's wait raise PlatformError (EINTR); False if it does not wait."""
@@ -344,6 +364,10 @@ class Scheduler:
 
     def _waiting_tasks(self) -> Iterable[Task]:
         raise NotImplementedError("a scheduler alone knows no tasks")
+
+
+def _no_signals() -> bool:
+    return False
 
 
 def _no_backtrace(task: Task) -> tuple[BacktraceEntry, ...]:

@@ -33,7 +33,7 @@ class Task:
 
     __slots__ = (
         *("id", "name", "stack", "thread", "catches", "result", "killed", "ended"),
-        *("state", "waits_for", "woken_by", "wait_number", "error"),
+        *("state", "waits_for", "woken_by", "wait_number", "error", "has_signal"),
         *("body", "greenlet", "host_thread", "make_ready", "is_joinable", "owns_stack"),
         "__weakref__",
     )
@@ -62,6 +62,8 @@ class Task:
         """Counts its waits: tells a timer of an earlier one from today's."""
         self.error: BaseException | None = None
         """What it has to raise when it goes on."""
+        self.has_signal = False
+        """A signal has to be handled before it waits or goes on."""
         self.body: Callable[[], Any] | None = None
         """What it runs; None for the main task, and once it has begun."""
         self.greenlet: Any = None
@@ -77,10 +79,12 @@ class Task:
         """It has run its last guest code."""
         return self.state == ENDED
 
-    def wake(self, by: object = True) -> None:
-        """End its wait; nothing if it does not wait."""
-        if self.state == WAITING and self.make_ready is not None:
-            self.make_ready(self, by)
+    def wake(self, by: object = True) -> bool:
+        """End its wait; False if it does not wait, or its wait is over for another reason."""
+        if self.state != WAITING or self.make_ready is None:
+            return False
+        self.make_ready(self, by)
+        return True
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.name!r}>"

@@ -219,6 +219,8 @@ class Tasks(Scheduler):
             try:
                 if task.error is not None:
                     self._raise(task)
+                if task.has_signal:
+                    self.handle_signals()
                 if body is not None:
                     task.result = body()
             except TaskExit as end:

@@ -25,14 +25,14 @@ class WaitQueue:
     def wake(self, count: int = 1) -> int:
         """Make up to ``count`` tasks ready, first come first; return how many it were.
 
-        They run when the current task waits. To be called by the task that is running.
+        They run when the current task waits. To be called by the task that is running. One whose
+        time is over, or that a signal has woken, but that has not run since counts for nothing.
         """
         woken = 0
         while woken < count and self.tasks:
             task = next(iter(self.tasks))
             del self.tasks[task]
-            task.wake()
-            woken += 1
+            woken += task.wake()
         return woken
 
     def wake_all(self) -> int:

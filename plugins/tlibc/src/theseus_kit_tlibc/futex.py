@@ -19,6 +19,7 @@ from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function, system_call
 from theseus_kit_tlibc.parking import (
     CLOCK_MONOTONIC,
     CLOCK_REALTIME,
+    is_restarted,
     read_timespec,
     remaining_ns,
 )
@@ -164,6 +165,17 @@ class Futex(Header):
             raise InvalidParameterError("futex: no bit to wait for")
         if self.library.memory.read_u32(address) != expected:
             raise PlatformError("the word changed before the wait", errno.EAGAIN)
+        try:
+            self._wait_once(address, bitset, timeout_ns)
+        except PlatformError as error:
+            # With a time it is not taken up again, whatever the handler wants (futex_wait of Linux:
+            # ERESTART_RESTARTBLOCK).
+            if timeout_ns is not None or not is_restarted(self.library.services.tasks, error):
+                raise
+            return self._wait(address, expected, bitset, None)
+        return 0
+
+    def _wait_once(self, address: int, bitset: int, timeout_ns: int | None) -> None:
         waiter = _Waiter(address, bitset)
         waiters = self._waiters
         waiters.setdefault(address, []).append(waiter)
@@ -172,7 +184,6 @@ class Futex(Header):
                 raise PlatformError("no task woke this one", errno.ETIMEDOUT)
         finally:
             self._remove(waiter)
-        return 0
 
     def _remove(self, waiter: _Waiter) -> None:
         there = self._waiters.get(waiter.address)

@@ -42,6 +42,12 @@ def remaining_ns(clock: Clock, clockid: int, deadline: int) -> int:
     raise InvalidParameterError(f"clock {clockid} to wait by")
 
 
+def is_restarted(tasks: Tasks, error: PlatformError) -> bool:
+    """Whether a wait that ended with an error is to be taken up again: a signal has ended it, and
+    each handler that has run now wants that (SA_RESTART)."""
+    return error.errno == errno.EINTR and tasks.handle_signals()
+
+
 class ParkingLot:
     """The queues of one kind of object."""
 
@@ -62,13 +68,24 @@ class ParkingLot:
                 del self._queues[address]
 
     def wait_uninterrupted(self, address: int, timeout_ns: int | None = None) -> bool:
-        """As :meth:`wait`, but a signal only ends the wait early: True, as if it was woken."""
+        """As :meth:`wait`, but a signal, which is handled, only ends the wait early: True, as if
+        it was woken."""
         try:
             return self.wait(address, timeout_ns)
         except PlatformError as error:
             if error.errno != errno.EINTR:
                 raise
+            self._tasks.handle_signals()
             return True
+
+    def wait_restarting(self, address: int) -> None:
+        """As :meth:`wait` without a time, which is taken up again where the signal's handler was
+        installed with SA_RESTART (signal(7)); returns then, as if it was woken."""
+        try:
+            self.wait(address)
+        except PlatformError as error:
+            if not is_restarted(self._tasks, error):
+                raise
 
     def wake(self, address: int, count: int = 1) -> int:
         """Make tasks ready that wait on an object; return how many."""

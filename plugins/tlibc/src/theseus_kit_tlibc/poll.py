@@ -1,8 +1,5 @@
 """poll.h: waiting for any of several open files. Source: poll(2).
 
-A signal comes from the guest's own tasks alone and is handled before they wait, so a mask for the
-time of the wait (ppoll) makes no difference.
-
 struct pollfd is an int descriptor, a short of events asked for, a short of those that hold.
 """
 
@@ -28,6 +25,9 @@ from theseus_kit_tlibc.readiness import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from theseus_kit_tlibc.library import Library
+    from theseus_kit_tlibc.signal_wait import Masked
+
 _POLLFD = Struct("<ihh")
 _MILLISECOND = NANOSECONDS // 1000
 _UNASKED = POLLERR | POLLHUP | POLLNVAL
@@ -35,6 +35,10 @@ _UNASKED = POLLERR | POLLHUP | POLLNVAL
 
 class Poll(Header):
     header: ClassVar[str] = "poll.h"
+
+    def __init__(self, library: Library, masked: Masked) -> None:
+        super().__init__(library)
+        self._masked = masked
 
     @c_function(
         "int poll(struct pollfd *fds, nfds_t nfds, int timeout)",
@@ -53,7 +57,8 @@ class Poll(Header):
     )
     def ppoll(self, fds: int, nfds: int, tmo_p: int, sigmask: int) -> int:
         timeout_ns = read_timespec(self.library.memory, tmo_p) if tmo_p else None
-        return self._poll(fds, nfds, timeout_ns)
+        with self._masked(sigmask):
+            return self._poll(fds, nfds, timeout_ns)
 
     @system_call(
         271,

@@ -161,6 +161,7 @@ class Pthread(Header):
                 except PlatformError as error:
                     if error.errno != errno.EINTR:
                         raise
+                    tasks.handle_signals()
         finally:
             del self._joining[me]
         if retval:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar
 
 from theseus_kit.errors import PlatformError
 from theseus_kit.task import WaitQueue
+from theseus_kit_tlibc.parking import is_restarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +103,7 @@ def wait_until(tasks: Tasks, file: Any, events: int) -> None:
     """Return when a file is ready for any of the events, or has failed or hung up.
 
     For a C function that is declared ``blocks=True``: other tasks run meanwhile. Raises
-    PlatformError (EINTR) for a signal.
+    PlatformError (EINTR) for a signal whose handler does not restart the call.
     """
     wanted = events | POLLERR | POLLHUP | POLLNVAL
     while not readiness_of(file) & wanted:
@@ -111,12 +112,16 @@ def wait_until(tasks: Tasks, file: Any, events: int) -> None:
 
 def wait_for_change(tasks: Tasks, file: Any, events: int) -> None:
     """Wait until a file's readiness may have grown; the host's files: until it has."""
-    if is_waitable(file):
-        tasks.wait(file.waiters)
-    else:
-        descriptor = waits_on_host(file)
-        if descriptor is not None:
-            tasks.wait_for_descriptors([(descriptor, events)])
+    try:
+        if is_waitable(file):
+            tasks.wait(file.waiters)
+        else:
+            descriptor = waits_on_host(file)
+            if descriptor is not None:
+                tasks.wait_for_descriptors([(descriptor, events)])
+    except PlatformError as error:
+        if not is_restarted(tasks, error):
+            raise
 
 
 def waiting_for(
@@ -128,8 +133,9 @@ def waiting_for(
     is the answer. Raises what it raises, and PlatformError (EINTR) for a signal.
     """
     if not is_waitable(file):
-        # The host's own read would wait as well, but keep the other tasks from running.
-        if not non_blocking and tasks.has_others:
+        # The host's own read would wait as well, but keep the other tasks from running, and
+        # whoever interrupts the platform from being heard.
+        if not non_blocking:
             wait_until(tasks, file, events)
         return operation()
     while True:
@@ -138,4 +144,4 @@ def waiting_for(
         except PlatformError as error:
             if error.errno != errno.EAGAIN or non_blocking:
                 raise
-        tasks.wait(file.waiters)
+        wait_for_change(tasks, file, events)

@@ -62,7 +62,7 @@ class Semaphore(Header):
     @c_function("int sem_wait(sem_t *sem)", on_error=MINUS_ONE, blocks=True)
     def sem_wait(self, sem: int) -> int:
         while not self._try(sem):
-            self._parked.wait(sem)
+            self._parked.wait_restarting(sem)
         return 0
 
     @c_function(

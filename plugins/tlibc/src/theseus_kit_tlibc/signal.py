@@ -115,6 +115,8 @@ class Signal(Header):
         self._all_tasks = library.services.tasks
         self._actions: dict[int, Action] = {}
         self._tasks: dict[Task, TaskSignals] = {}
+        self.shared: dict[int, Cause] = {}
+        """Signals of the process that every task blocks."""
         self._handlers_stay = False
         """The provider of exception registration is known to keep handlers that were asked."""
 
@@ -123,7 +125,7 @@ class Signal(Header):
         library = self.library
         creator = self._tasks.get(self._all_tasks.current) if self._tasks else None
         cells = library.heap.allocate(CELLS_SIZE)
-        signals = self._tasks[task] = TaskSignals(cells, library.memory.view)
+        signals = self._tasks[task] = TaskSignals(cells, library.memory.view, self.shared)
         if creator is not None:
             signals.mask = creator.mask
         for signum in self._actions:
@@ -334,6 +336,12 @@ class Signal(Header):
 
     def signals_of(self, task: Task) -> TaskSignals:
         return self._tasks[task]
+
+    def share(self, cause: Cause) -> None:
+        """Have a signal wait for the first task that unblocks it."""
+        self.shared.setdefault(cause.signal, cause)
+        for signals in self._tasks.values():
+            signals.call_attention()
 
     def leave(self, ucontext: int) -> None:
         """Take over what a handler that returns left in its frame: the mask, and the stack."""

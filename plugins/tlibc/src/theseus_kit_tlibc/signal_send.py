@@ -11,8 +11,12 @@ exception would have them, and goes on where Python says::
                                                    SIGNAL_ENTRY → handler → SIGNAL_RETURN
                                                    → behind the call of raise, with rax = 0
 
-Nothing waits in Python while the handler runs: it may leave by longjmp. Signals go to the task that
-sends them; there is nobody else to send any.
+Nothing waits in Python while the handler runs: it may leave by longjmp.
+
+A signal for another task is delivered when that one goes on: its wait ends (EINTR), and its
+handlers run below the frames that waited, before the function returns or waits again; of a task
+that was stopped in the middle of its code, before that goes on. There they are called from Python
+and have to return, or end the task.
 
 Sources: kernel/signal.c of Linux 6 (get_signal, sigprocmask), signal(7), raise(3), kill(2).
 """
@@ -21,7 +25,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar
 
 from theseus_kit.errors import GuestKilled, InvalidParameterError, PlatformError
@@ -29,7 +33,7 @@ from theseus_kit.values.exceptions import ExceptionContext, Panicked, Registers
 from theseus_kit.values.linkage import CFunction, CObject, ErrorConvention
 from theseus_kit_tlibc.declare import MINUS_ONE, RESULT, Header, c_function, system_call
 from theseus_kit_tlibc.listing import Listing
-from theseus_kit_tlibc.signal import ALL_SIGNALS, SIG_DFL, SIG_IGN
+from theseus_kit_tlibc.signal import ALL_SIGNALS, SA_RESTART, SIG_DFL, SIG_IGN, SIGNALS
 from theseus_kit_tlibc.signal_frame import (
     RED_ZONE,
     Cause,
@@ -41,6 +45,7 @@ from theseus_kit_tlibc.unistd_process import PROCESS_ID, USER_ID
 
 if TYPE_CHECKING:
     from theseus_kit.machine.protocol import Memory
+    from theseus_kit.task import Task
     from theseus_kit_tlibc.library import Library
     from theseus_kit_tlibc.signal import Signal
 
@@ -105,6 +110,7 @@ _ENTRIES = {
     "int raise(int sig)": ("__raise", MINUS_ONE),
     "int kill(pid_t pid, int sig)": ("__kill", MINUS_ONE),
     "int pthread_kill(pthread_t thread, int sig)": ("__pthread_kill", RESULT),
+    "int tgkill(pid_t tgid, pid_t tid, int sig)": ("__tgkill", MINUS_ONE),
     "int sigprocmask(int how, const sigset_t *set, sigset_t *oldset)": ("__sigprocmask", MINUS_ONE),
     "int pthread_sigmask(int how, const sigset_t *set, sigset_t *oldset)": (
         "__pthread_sigmask",
@@ -120,6 +126,7 @@ class SignalSending(Header):
     def __init__(self, library: Library, signal: Signal) -> None:
         super().__init__(library)
         self._signal = signal
+        library.services.tasks.handle_signals = self.handle
 
     def symbols(self) -> Iterable[CFunction | CObject]:
         bodies = {}
@@ -153,7 +160,7 @@ class SignalSending(Header):
         reenters=True,
     )
     def raise_(self, sig: int, unused: int, unused2: int, block: int) -> int:
-        return self._send(sig, SI_TKILL, block)
+        return self._send(self.library.task, sig, SI_TKILL, block)
 
     @c_function(
         "int __kill(pid_t pid, int sig, long unused, void *block)",
@@ -161,9 +168,12 @@ class SignalSending(Header):
         reenters=True,
     )
     def kill(self, pid: int, sig: int, unused: int, block: int) -> int:
-        if pid not in (PROCESS_ID, -PROCESS_ID, 0, -1):
-            raise PlatformError(f"no process {pid} in here", errno.ESRCH)
-        return self._send(sig, SI_USER, block)
+        return self._send(self._receiver(pid, sig), sig, SI_USER, block)
+
+    @system_call(62, "int kill(pid_t pid, int sig)", reenters=True)
+    def raw_kill(self, pid: int, sig: int) -> int:
+        self._send(self._receiver(pid, sig), sig, SI_USER, None)
+        return 0
 
     @c_function(
         "int __pthread_kill(pthread_t thread, int sig, long unused, void *block)",
@@ -171,9 +181,32 @@ class SignalSending(Header):
         reenters=True,
     )
     def pthread_kill(self, thread: int, sig: int, unused: int, block: int) -> int:
-        if thread != self.library.task.thread.fs_base:
-            raise PlatformError("a signal for another thread", errno.ENOSYS)
-        return self._send(sig, SI_TKILL, block)
+        for task in self.library.services.tasks:
+            if task.thread.fs_base == thread:
+                return self._send(task, sig, SI_TKILL, block)
+        raise PlatformError(f"no thread {thread:#x}", errno.ESRCH)
+
+    @c_function(
+        "int __tgkill(pid_t tgid, pid_t tid, int sig, void *block)",
+        on_error=MINUS_ONE,
+        reenters=True,
+    )
+    def tgkill(self, tgid: int, tid: int, sig: int, block: int | None = None) -> int:
+        if tgid <= 0 or tid <= 0:
+            raise InvalidParameterError(f"tgkill({tgid}, {tid})")
+        for task in self.library.services.tasks:
+            if tgid == PROCESS_ID and task.id == tid and not task.is_ended:
+                return self._send(task, sig, SI_TKILL, block)
+        raise PlatformError(f"no thread {tid} of process {tgid}", errno.ESRCH)
+
+    @system_call(234, "int tgkill(pid_t tgid, pid_t tid, int sig)", reenters=True)
+    def raw_tgkill(self, tgid: int, tid: int, sig: int) -> int:
+        self.tgkill(tgid, tid, sig)
+        return 0
+
+    @system_call(200, "int tkill(pid_t tid, int sig)", reenters=True)
+    def raw_tkill(self, tid: int, sig: int) -> int:
+        return self.raw_tgkill(PROCESS_ID, tid, sig)
 
     @c_function(
         "int __sigprocmask(int how, const sigset_t *set, sigset_t *oldset, void *block)",
@@ -182,7 +215,7 @@ class SignalSending(Header):
     )
     def sigprocmask(self, how: int, new: int, oldset: int, block: int) -> int:
         signals = self._signals()
-        self.rt_sigprocmask(how, new, oldset, 8)
+        self._change_mask(how, new, oldset)
         signals.mask &= ALL_SIGNALS
         return self._deliver_unblocked(block)
 
@@ -195,12 +228,18 @@ class SignalSending(Header):
         return self.sigprocmask(how, new, oldset, block)
 
     @system_call(
-        14, "int rt_sigprocmask(int how, const sigset_t *set, sigset_t *oldset, size_t sigsetsize)"
+        14,
+        "int rt_sigprocmask(int how, const sigset_t *set, sigset_t *oldset, size_t sigsetsize)",
+        reenters=True,
     )
     def rt_sigprocmask(self, how: int, new: int, oldset: int, sigsetsize: int) -> int:
-        """Change the mask; signals that are unblocked so are delivered by the C function only."""
         if sigsetsize != 8:
             raise InvalidParameterError(f"signal sets of {sigsetsize} bytes")
+        self._change_mask(how, new, oldset)
+        self.handle()
+        return 0
+
+    def _change_mask(self, how: int, new: int, oldset: int) -> None:
         memory = self.library.memory
         signals = self._signals()
         old = signals.mask
@@ -212,7 +251,6 @@ class SignalSending(Header):
             signals.mask = masks[how] & ~UNBLOCKABLE
         if oldset:
             memory.write_u64(oldset, old)
-        return 0
 
     @c_function("int sigpending(sigset_t *set)", on_error=MINUS_ONE)
     def sigpending(self, sigset: int) -> int:
@@ -234,15 +272,85 @@ class SignalSending(Header):
             if self._deliver_pending(registers, top):
                 write_registers(memory, context, registers)
 
-    def _send(self, sig: int, code: int, block: int) -> int:
-        """Have the current task get a signal; 0, or DELIVER. Signal 0 sends nothing."""
+    @c_function(
+        "int __handle_signals(long unused, long unused2, long unused3, void *block)", reenters=True
+    )
+    def handle_signals(self, unused: int, unused2: int, unused3: int, block: int) -> int:
+        """What the machine code goes through that :meth:`handle` calls."""
+        return self._deliver_unblocked(block)
+
+    def handle(self) -> bool:
+        """Run the handlers of the current task's signals that are not blocked, at rest.
+
+        True if what waited is to go on waiting: all of them were installed with SA_RESTART.
+        """
+        task = self.library.task
+        task.has_signal = False
+        unblocked = self._signals().unblocked
+        if not unblocked or not self.library.machine.can_call:
+            return not unblocked
+        restarts = all(
+            self._is_ignored(number) or self._signal.action(number).flags & SA_RESTART
+            for number in range(1, SIGNALS + 1)
+            if unblocked >> (number - 1) & 1
+        )
+        self.library.machine.call(self._handling)
+        return restarts
+
+    def has_handler(self, chosen: int) -> bool:
+        """Whether one of some signals, given as a mask, does anything."""
+        return any(
+            chosen >> (number - 1) & 1 and not self._is_ignored(number)
+            for number in range(1, SIGNALS + 1)
+        )
+
+    @cached_property
+    def _handling(self) -> int:
+        return self.library.machine.place_code(self._code("__handle_signals"), "signals")
+
+    def _receiver(self, pid: int, sig: int) -> Task | None:
+        """The task that gets a signal of the process's (complete_signal of Linux): the main one
+        first; None if each of them blocks it. Raises ESRCH for another process."""
+        if pid not in (PROCESS_ID, -PROCESS_ID, 0, -1):
+            raise PlatformError(f"no process {pid} in here", errno.ESRCH)
+        tasks, bit = self.library.services.tasks, 1 << (sig - 1) if sig > 0 else 0
+        running = [task for task in tasks if not task.is_ended]
+        for task in running:
+            if self._signal.signals_of(task).waits_for & bit:
+                return task
+        for task in running:
+            is_inside = task is self.library.task or tasks.registers_of(task) is not None
+            if is_inside and not self._signal.signals_of(task).mask & bit:
+                return task
+        return None
+
+    def _send(self, task: Task | None, sig: int, code: int, block: int | None) -> int:
+        """Have a task get a signal, or whoever unblocks it first; 0, or DELIVER.
+
+        Signal 0 sends nothing. Without a block of registers it is handled before this returns.
+        """
         if sig == 0:
             return 0
         self._signal.check_number(sig)
-        if self._is_ignored(sig):
+        cause = Cause(sig, code, False, PROCESS_ID | USER_ID << 32)
+        if task is None:
+            self._signal.share(cause)
             return 0
-        self._signals().add_pending(Cause(sig, code, False, PROCESS_ID | USER_ID << 32))
-        return self._deliver_unblocked(block)
+        if task.is_ended:
+            return 0
+        signals, bit = self._signal.signals_of(task), 1 << (sig - 1)
+        is_blocked = bool(signals.mask & bit)
+        if self._is_ignored(sig) and not is_blocked:
+            return 0
+        signals.add_pending(cause)
+        if task is not self.library.task:
+            if not is_blocked or signals.waits_for & bit:
+                self.library.services.tasks.signal(task)
+            return 0
+        if block is not None:
+            return self._deliver_unblocked(block)
+        self.handle()
+        return 0
 
     def _deliver_unblocked(self, block: int) -> int:
         """Deliver what is pending and not blocked, from a block of registers; 0, or DELIVER."""

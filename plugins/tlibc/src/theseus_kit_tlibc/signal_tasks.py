@@ -29,16 +29,22 @@ NO_STACK = AlternateStack(0, 0, SS_DISABLE)
 
 
 class TaskSignals:
-    """The signals of one task; ``cells`` is where its two words are, in ``view``."""
+    """The signals of one task; ``cells`` is where its two words are, in ``view``.
 
-    __slots__ = ("_disarms", "_pending", "_words", "cells", "stack")
+    ``shared`` are the process's, which no task could take when they came: whoever unblocks one.
+    """
 
-    def __init__(self, cells: int, view: memoryview) -> None:
+    __slots__ = ("_disarms", "_pending", "_shared", "_words", "cells", "stack", "waits_for")
+
+    def __init__(self, cells: int, view: memoryview, shared: dict[int, Cause]) -> None:
         self.cells = cells
         self._words = view[cells : cells + CELLS_SIZE].cast("Q")
         self._words[_MASK] = self._words[_ATTENTION] = 0
         self._pending: dict[int, Cause] = {}
+        self._shared = shared
         self._disarms = False
+        self.waits_for = 0
+        """The signals that sigwait(3) is waiting for, as a mask."""
         self.stack = NO_STACK
 
     @property
@@ -52,25 +58,40 @@ class TaskSignals:
 
     @property
     def has_pending(self) -> bool:
-        return bool(self._pending)
+        return bool(self._pending or self._shared)
+
+    @property
+    def unblocked(self) -> int:
+        """The signals that wait and are not blocked, as a mask."""
+        return self.pending_set() & ~self.mask if self.has_pending else 0
 
     def pending_set(self) -> int:
         """The signals that wait, as a mask."""
-        return sum(1 << (signum - 1) for signum in self._pending)
+        return sum(1 << (signum - 1) for signum in {*self._pending, *self._shared})
 
     def add_pending(self, cause: Cause) -> None:
         """Have a signal wait; one of its number that waits already stands for both."""
         self._pending.setdefault(cause.signal, cause)
+        self.call_attention()
+
+    def call_attention(self) -> None:
+        """Have the next handler that returns ask Python: a signal waits."""
         self._words[_ATTENTION] = 1
 
     def take_unblocked(self) -> Cause | None:
-        """Take out the signal that goes first, the lowest number (next_signal of Linux)."""
-        unblocked = [number for number in self._pending if not self.mask >> (number - 1) & 1]
-        if not unblocked:
-            return None
-        cause = self._pending.pop(min(unblocked))
-        self._words[_ATTENTION] = bool(self._pending) or self._disarms
-        return cause
+        """Take out the signal that goes first: the lowest number, the task's own before the
+        process's (dequeue_signal of Linux)."""
+        return self.take(~self.mask)
+
+    def take(self, chosen: int) -> Cause | None:
+        """Take out the first of some signals, which are given as a mask."""
+        for pending in (self._pending, self._shared):
+            numbers = [number for number in pending if chosen >> (number - 1) & 1]
+            if numbers:
+                cause = pending.pop(min(numbers))
+                self._words[_ATTENTION] = self.has_pending or self._disarms
+                return cause
+        return None
 
     def disarm_stack(self) -> None:
         """Take the alternate stack away while a handler runs on it (SS_AUTODISARM)."""

@@ -1,15 +1,12 @@
 """sys/epoll.h: waiting for any of many open files. Source: epoll_create(2), _ctl(2), _wait(2).
 
-A signal comes from the guest's own tasks alone and is handled before they wait, so a mask for the
-time of the wait (epoll_pwait) makes no difference.
-
 struct epoll_event is packed: 32 bits of events, 64 bits that are the program's own.
 """
 
 from __future__ import annotations
 
 from struct import Struct
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from theseus_kit.errors import InvalidParameterError
 from theseus_kit.values.memory import Protection
@@ -17,6 +14,10 @@ from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function, system_call
 from theseus_kit_tlibc.epoll_set import EpollSet
 from theseus_kit_tlibc.files import O_RDWR
 from theseus_kit_tlibc.parking import NANOSECONDS, read_timespec
+
+if TYPE_CHECKING:
+    from theseus_kit_tlibc.library import Library
+    from theseus_kit_tlibc.signal_wait import Masked
 
 EPOLL_CLOEXEC = 0o2000000
 EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD = 1, 2, 3
@@ -27,6 +28,10 @@ _MOST_EVENTS = ((1 << 31) - 1) // _EVENT.size
 
 class SysEpoll(Header):
     header: ClassVar[str] = "sys/epoll.h"
+
+    def __init__(self, library: Library, masked: Masked) -> None:
+        super().__init__(library)
+        self._masked = masked
 
     @c_function("int epoll_create1(int flags)", system_call=291, on_error=MINUS_ONE)
     def epoll_create1(self, flags: int) -> int:
@@ -83,7 +88,8 @@ class SysEpoll(Header):
     def epoll_pwait(
         self, epfd: int, events: int, maxevents: int, timeout: int, sigmask: int
     ) -> int:
-        return self.epoll_wait(epfd, events, maxevents, timeout)
+        with self._masked(sigmask):
+            return self.epoll_wait(epfd, events, maxevents, timeout)
 
     @system_call(
         281,
@@ -108,7 +114,8 @@ class SysEpoll(Header):
         self, epfd: int, events: int, maxevents: int, timeout: int, sigmask: int
     ) -> int:
         timeout_ns = read_timespec(self.library.memory, timeout) if timeout else None
-        return self._wait(epfd, events, maxevents, timeout_ns)
+        with self._masked(sigmask):
+            return self._wait(epfd, events, maxevents, timeout_ns)
 
     def _wait(self, epfd: int, events: int, maxevents: int, timeout_ns: int | None) -> int:
         library = self.library
