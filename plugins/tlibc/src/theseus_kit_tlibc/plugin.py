@@ -9,6 +9,8 @@ from theseus_kit.hookspecs import Group, hookimpl
 from theseus_kit.plugin import Plugin, PluginDescription
 from theseus_kit.values.linkage import CFunction, CObject, SystemCall
 from theseus_kit_tlibc.assert_ import Assert
+from theseus_kit_tlibc.deferred import Deferred
+from theseus_kit_tlibc.deferred_tables import TABLES
 from theseus_kit_tlibc.dirent import Dirent
 from theseus_kit_tlibc.errno import Errno
 from theseus_kit_tlibc.fcntl import Fcntl
@@ -29,7 +31,6 @@ from theseus_kit_tlibc.sched import Sched
 from theseus_kit_tlibc.semaphore import Semaphore
 from theseus_kit_tlibc.signal import Signal
 from theseus_kit_tlibc.signal_send import SignalSending
-from theseus_kit_tlibc.signal_wait import SignalWaiting
 from theseus_kit_tlibc.stdio import Stdio
 from theseus_kit_tlibc.stdio_files import StdioFiles
 from theseus_kit_tlibc.stdio_print import StdioPrint
@@ -80,12 +81,11 @@ class CLibraryPlugin(Plugin):
         self._signal = Signal(library)
         self._link = Link(library, has_vector=own_tls)
         self._random = SysRandom(library)
-        sending = SignalSending(library, self._signal)
-        waiting = SignalWaiting(library, self._signal, sending)
         self._stdlib = Stdlib(library)
         fcntl = Fcntl(library)
         self._files = StdioFiles(library, fcntl, self._errno)
         library.at_exit.append(self._files.flush_all)
+        self._deferred = Deferred(library, TABLES, self._files, self._stdlib)
         mutexes = Mutexes(library)
         futex = Futex(library)
         self._headers = (
@@ -93,20 +93,21 @@ class CLibraryPlugin(Plugin):
             *(Time(library), Unistd(library), fcntl, SysMman(library), self._signal),
             *(Sched(library), Pthread(library), self._random, SysAuxv(library), self._link),
             *(Syscall(library, futex), Math(library), Pwd(library)),
-            *(sending, waiting, Abort(library, self._signal)),
+            *(SignalSending(library, self._signal), Abort(library, self._signal)),
             *(UnistdNames(library), UnistdProcess(library), SysUio(library), SysStat(library)),
             *(SysStatfs(library), SysIoctl(library), SysFile(library), SysSendfile(library)),
             *(Dirent(library), SysSysmacros(library)),
             *(self._files, StdioPrint(library, self._files)),
             *(PthreadAttr(library), PthreadKey(library), PthreadMutex(library, mutexes)),
             *(PthreadCond(library, mutexes), PthreadRwlock(library), PthreadSync(library)),
-            *(Semaphore(library), futex, SysPrctl(library), Poll(library, waiting.masked)),
-            *(SysEpoll(library, waiting.masked), SysEventfd(library)),
+            *(Semaphore(library), futex, SysPrctl(library), Poll(library)),
+            *(SysEpoll(library), SysEventfd(library)),
         )
 
     @hookimpl
     def c_symbols(self) -> Iterable[CFunction | CObject]:
-        return [symbol for header in self._headers for symbol in header.symbols()]
+        headers = (*self._headers, self._deferred)
+        return [symbol for header in headers for symbol in header.symbols()]
 
     @hookimpl
     def system_calls(self) -> Iterable[SystemCall]:

@@ -1,0 +1,131 @@
+"""Functions whose bodies are imported at their first call.
+
+A runtime calls few of the functions that C programs in general need, and importing all of their
+modules would cost every run. So their prototypes stand in tables (:mod:`.deferred_tables`), which
+are cheap, and each table names the module that has the bodies::
+
+    Table("stdlib_numbers", "stdlib.h", "long strtol(const char *nptr, char **endptr, int base)")
+
+    theseus_kit_tlibc/stdlib_numbers.py
+        class Bodies(DeferredBodies):
+            def strtol(self, nptr: int, endptr: int, base: int) -> int: ...
+
+A body is named as its function is, without leading underscores. A line may name further symbols for
+the same body behind ``=``. Where a table says ``machine_code``, the module has a listing of each
+name in capitals as well, and :meth:`DeferredBodies.machine_code` places it when an image first
+imports the symbol; without a body of that name it is machine code only.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from theseus_kit.values.linkage import CFunction, CObject, ErrorConvention
+
+if TYPE_CHECKING:
+    from theseus_kit_tlibc import ctype, locale
+    from theseus_kit_tlibc.library import Library
+    from theseus_kit_tlibc.listing import Listing
+    from theseus_kit_tlibc.stdio_files import StdioFiles
+    from theseus_kit_tlibc.stdlib import Stdlib
+
+_PACKAGE = __name__.rpartition(".")[0]
+
+
+class Table(NamedTuple):
+    """Prototypes, a line each, of functions whose bodies one module has."""
+
+    module: str
+    header: str
+    prototypes: str
+    on_error: ErrorConvention = ErrorConvention.FATAL
+    reenters: bool = False
+    blocks: bool = False
+    machine_code: bool = False
+
+
+class DeferredBodies:
+    """The functions of one module; made once for each platform, when one of them is needed."""
+
+    LISTINGS: dict[str, Listing] = {}
+    """Machine code by the symbol it stands for."""
+
+    def __init__(self, deferred: Deferred) -> None:
+        self.deferred = deferred
+        self.library = deferred.library
+
+    def machine_code(self, name: str) -> bytes:
+        """The code of a symbol, with its addresses."""
+        return self.LISTINGS[name].code
+
+    def set_errno(self, number: int) -> None:
+        """For functions that set errno beside a result of their own."""
+        self.library.hooks.errno_set(task=self.library.task, value=number)
+
+
+class Deferred:
+    """The tables of a platform, and the modules behind them as far as they are imported."""
+
+    def __init__(
+        self, library: Library, tables: Iterable[Table], stdio: StdioFiles, stdlib: Stdlib
+    ) -> None:
+        self.library = library
+        self.stdio = stdio
+        self.stdlib = stdlib
+        self._tables = tables
+        self._bodies: dict[str, DeferredBodies] = {}
+
+    def bodies(self, module: str) -> DeferredBodies:
+        """The functions of a module, which is imported if it has not been."""
+        bodies = self._bodies.get(module)
+        if bodies is None:
+            made = importlib.import_module(f"{_PACKAGE}.{module}").Bodies
+            bodies = self._bodies[module] = made(self)
+        return bodies
+
+    def locales(self) -> locale.Bodies:
+        """What several modules ask about the locale in effect."""
+        return cast("locale.Bodies", self.bodies("locale"))
+
+    def characters(self) -> ctype.Bodies:
+        """The tables of characters."""
+        return cast("ctype.Bodies", self.bodies("ctype"))
+
+    def symbols(self) -> Iterator[CFunction | CObject]:
+        """The C symbols of all tables."""
+        for table in self._tables:
+            for line in table.prototypes.strip().splitlines():
+                prototype, _, others = line.strip().partition(" = ")
+                name = prototype[: prototype.index("(")].rpartition(" ")[2].lstrip("*")
+                body = self._later(table.module, name.lstrip("_"))
+                for symbol in (name, *others.split()):
+                    code = None
+                    if table.machine_code:
+                        code = partial(self._machine_code, table.module, symbol)
+                    yield CFunction(
+                        prototype if symbol == name else prototype.replace(name, symbol, 1),
+                        body, table.header, table.on_error, table.reenters, code,
+                        "", table.blocks, False,
+                    )  # fmt: skip
+
+    def system_calls(self) -> tuple[()]:
+        """None of these is a system call as well."""
+        return ()
+
+    def _machine_code(self, module: str, symbol: str) -> bytes:
+        return self.bodies(module).machine_code(symbol)
+
+    def _later(self, module: str, name: str) -> Callable[..., float | None]:
+        target: Callable[..., float | None] | None = None
+
+        def body(*arguments: float) -> float | None:
+            nonlocal target
+            if target is None:
+                target = getattr(self.bodies(module), name)
+                assert target is not None
+            return target(*arguments)
+
+        return body
