@@ -21,8 +21,7 @@ as a module is executed, before another can import from it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -139,25 +138,35 @@ def _remember(self: Any, message: str) -> None:
 def keep_contexts(package: PrivatePackage, module: Any) -> None:
     """Give host functions' errors back the ``__context__`` they came with."""
     enter: Callable[..., Any] = module.enter_wasm
+    module.enter_wasm = lambda store: _KeptContext(enter(store), module)
 
-    @contextmanager
-    def enter_wasm(store: Any) -> Iterator[Any]:
-        pending: BaseException | None = None
-        context: BaseException | None = None
+
+class _KeptContext:
+    """The package's own context manager of a call, which raises what a host function raised.
+
+    A class, because every ordinary call goes through it: a generator would take twice as long.
+    """
+
+    __slots__ = ("_entered", "_module")
+
+    def __init__(self, entered: Any, module: Any) -> None:
+        self._entered = entered
+        self._module = module
+
+    def __enter__(self) -> Any:
+        return self._entered.__enter__()
+
+    def __exit__(self, *details: Any) -> Any:
+        pending: BaseException | None = self._module.LAST_EXCEPTION
+        if pending is None:
+            return self._entered.__exit__(*details)
+        context = pending.__context__
         try:
-            with enter(store) as trap:
-                try:
-                    yield trap
-                finally:
-                    pending = module.LAST_EXCEPTION
-                    if pending is not None:
-                        context = pending.__context__
+            return self._entered.__exit__(*details)
         except BaseException as error:
             if error is pending:
                 error.__context__ = context
             raise
-
-    module.enter_wasm = enter_wasm
 
 
 AMENDMENTS: Final[Mapping[str, Amendment]] = {

@@ -28,30 +28,27 @@ class _Loader(ctypes.LibraryLoader[Any]):
         return self._guest_library
 
 
-class _PointerTypes:
-    """Stands for ``ctypes.POINTER``, which before Python 3.14 keeps all its types for ever.
+class _PointerTypes(dict[Any, Any]):
+    """The pointer types by type: stands for ``ctypes.POINTER``, which before Python 3.14 keeps all
+    its types for ever.
 
-    The package's structures would outlive their platform, and with them all they refer to.
+    The package's structures would outlive their platform, and with them all they refer to. A dict,
+    because the package asks for the same few types in every call.
     """
 
-    def __init__(self) -> None:
-        self._types: dict[Any, Any] = {}
-
-    def pointer_type(self, kind: Any) -> Any:
+    def __missing__(self, kind: Any) -> Any:
         """Do as ``ctypes.POINTER``; ctypes' own types get the pointer type everybody gets."""
-        if sys.version_info >= (3, 14) or kind is None or not isinstance(kind, type):
-            return ctypes.POINTER(kind)
-        if kind.__module__ in _SHARED_MODULES:
-            return ctypes.POINTER(kind)
-        found = self._types.get(kind)
-        if found is None:
+        is_own = isinstance(kind, type) and kind.__module__ not in _SHARED_MODULES
+        if is_own and sys.version_info < (3, 14):
             found = type(f"LP_{kind.__name__}", (ANY_POINTER,), {"_type_": kind})
-            self._types[kind] = found
+        else:
+            found = ctypes.POINTER(kind)
+        self[kind] = found
         return found
 
     def pointer(self, value: Any) -> Any:
         """Do as ``ctypes.pointer``."""
-        return self.pointer_type(type(value))(value)
+        return self[type(value)](value)
 
 
 def guest_ctypes(library: Any, functions: FunctionTypes) -> ModuleType:
@@ -60,7 +57,7 @@ def guest_ctypes(library: Any, functions: FunctionTypes) -> ModuleType:
     names = {name: value for name, value in vars(ctypes).items() if not name.startswith("__")}
     pointers = _PointerTypes()
     names.update(
-        POINTER=pointers.pointer_type,
+        POINTER=pointers.__getitem__,
         pointer=pointers.pointer,
         cdll=_Loader(library),
         CDLL=lambda name, *arguments, **keywords: library,

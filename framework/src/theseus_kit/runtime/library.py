@@ -23,7 +23,6 @@ from theseus_kit.runtime.marshalling import (
 )
 from theseus_kit.runtime.passing import GuestSpace
 from theseus_kit.runtime.scratch import Scratch
-from theseus_kit.runtime.specialised import specialise
 from theseus_kit.runtime.stack_arguments import LIMIT, StackCalls, needs_block
 
 if TYPE_CHECKING:
@@ -246,6 +245,8 @@ class GuestLibrary:
         direct = self._machine.direct_call(target)
         if direct is None:
             return None
+        from theseus_kit.runtime.specialised import specialise
+
         name, call = function.__name__, self._machine.call
         return specialise(
             name,

@@ -171,6 +171,7 @@ def _conversion(index: int, kind: Any) -> Iterator[str]:
         yield f"    {integer} = addressof({argument})"
     elif kind is ctypes.c_void_p:
         yield f"if type({argument}) is int: {integer} = {argument} & {_WORD}"
+        yield f"elif {argument} is None: {integer} = 0"
     elif isinstance(code, str) and code in SIGNED + UNSIGNED:
         mask = (1 << 8 * ctypes.sizeof(kind)) - 1
         yield f"if type({argument}) is int: {integer} = {argument} & {mask:#x}"
