@@ -124,6 +124,13 @@ def test_plugins_lists_the_five_and_what_they_provide(run: CommandLine) -> None:
     assert run.machine in {machine["name"] for machine in listed["machines"]}
 
 
+def test_needs_counts_all_where_only_what_is_missing_is_shown() -> None:
+    whole, missing = run("needs"), run("needs", "--missing")
+    assert whole.stdout.splitlines()[-1] == missing.stdout.splitlines()[-1]
+    assert "mmap" in whole.stdout
+    assert "mmap" not in missing.stdout
+
+
 def test_a_precompiled_module_runs_as_it_is(run: CommandLine, gcd: Path) -> None:
     precompiled = gcd.with_suffix(".cwasm")
     with assemble(machine=run.machine) as platform:

@@ -31,19 +31,19 @@ def needs_command(
     """List every symbol and system call an image needs, with the plugin that answers it."""
     with assemble_platform(plugins, machine, option) as platform:
         found = platform.needs(image)
-    if missing:
-        found = found.only_missing()
+    shown = found.only_missing() if missing else found
     if json:
         import json as json_module
 
-        print(json_module.dumps(found.as_json(), indent=2))
+        print(json_module.dumps(shown.as_json(), indent=2))
     else:
-        show_needs(found)
+        show_needs(shown)
+        print(summary(found))
     return 0
 
 
 def show_needs(needs: Needs) -> None:
-    """Print two tables and a line that sums them up."""
+    """Print two tables: symbols, and system calls."""
     from rich.console import Console
     from rich.table import Table
 
@@ -58,7 +58,6 @@ def show_needs(needs: Needs) -> None:
         number = "?" if call.number is None else str(call.number)
         calls.add_row(call.name, number, str(len(call.sites)), call.provider or "[red]missing[/]")
     console.print(calls)
-    print(summary(needs))
 
 
 def summary(needs: Needs) -> str:
