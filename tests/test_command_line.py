@@ -124,7 +124,7 @@ def test_plugins_lists_the_five_and_what_they_provide(run: CommandLine) -> None:
     assert run.machine in {machine["name"] for machine in listed["machines"]}
 
 
-def test_needs_counts_all_where_only_what_is_missing_is_shown() -> None:
+def test_needs_counts_all_where_only_what_is_missing_is_shown(run: CommandLine) -> None:
     whole, missing = run("needs"), run("needs", "--missing")
     assert whole.stdout.splitlines()[-1] == missing.stdout.splitlines()[-1]
     assert "mmap" in whole.stdout
