@@ -1,12 +1,15 @@
 """The quantum: a task that runs long is stopped so that others, which are ready, can run.
 
-A thread of Python's counts the time. While fewer than two tasks could run it sleeps.
+A thread of Python's counts the time. While fewer than two tasks could run it sleeps. A fork leaves
+it behind; the child begins another one.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from threading import Event, Thread
+from weakref import ref
 
 
 class Quantum:
@@ -30,15 +33,26 @@ class Quantum:
         self._is_wanted = Event()
         self._is_closed = Event()
         self._thread: Thread | None = None
+        this = ref(self)
+        os.register_at_fork(after_in_child=lambda: _begin_again(this))
 
     def start(self) -> None:
         """Count: somebody else may have to run."""
         if self._is_wanted.is_set():
             return
         self._is_wanted.set()
-        if self._thread is None or not self._thread.is_alive():  # a fork leaves it behind
+        if self._thread is None or not self._thread.is_alive():
             self._thread = Thread(target=self._run, name="theseus-kit quantum", daemon=True)
             self._thread.start()
+
+    def begin_again(self) -> None:
+        """Where a fork has left the thread behind, perhaps with a lock in its hands."""
+        was_wanted, was_closed = self._is_wanted.is_set(), self._is_closed.is_set()
+        self._is_wanted, self._is_closed, self._thread = Event(), Event(), None
+        if was_closed:
+            self._is_closed.set()
+        elif was_wanted:
+            self.start()
 
     def close(self) -> None:
         """End the thread."""
@@ -59,3 +73,9 @@ class Quantum:
                     self._is_wanted.set()  # since then: it was set too early to be seen
             elif self._switches() == before:
                 self._preempt()
+
+
+def _begin_again(this: ref[Quantum]) -> None:
+    quantum = this()
+    if quantum is not None:
+        quantum.begin_again()

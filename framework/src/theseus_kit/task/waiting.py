@@ -15,6 +15,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from theseus_kit.errors import GuestInterrupted
 from theseus_kit.task.task import WAITING
@@ -61,6 +62,8 @@ class Events:
         self._is_interrupted = False
         self._pipe: tuple[int, int] | None = None
         """Ends a wait for descriptors; made at the first."""
+        this = ref(self)
+        os.register_at_fork(after_in_child=lambda: _part(this))
 
     @property
     def is_needed(self) -> bool:
@@ -135,6 +138,13 @@ class Events:
             self._alarm.release()
             if self._pipe is not None:
                 os.write(self._pipe[1], b"\0")
+
+    def part(self) -> None:
+        """In a forked child: its waits are its own to end, not its parent's."""
+        self._alarm, self._state = Lock(), Lock()
+        self._alarm.acquire()
+        self.is_waiting = self._is_ended = self._is_interrupted = False
+        self.close()
 
     def close(self) -> None:
         if self._pipe is not None:
@@ -218,3 +228,9 @@ class Events:
             task.wake(ready)
             found = True
         return found
+
+
+def _part(this: ref[Events]) -> None:
+    events = this()
+    if events is not None:
+        events.part()
