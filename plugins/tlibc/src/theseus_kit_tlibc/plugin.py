@@ -31,6 +31,7 @@ from theseus_kit_tlibc.sched import Sched
 from theseus_kit_tlibc.semaphore import Semaphore
 from theseus_kit_tlibc.signal import Signal
 from theseus_kit_tlibc.signal_send import SignalSending
+from theseus_kit_tlibc.signal_wait import SignalWaiting
 from theseus_kit_tlibc.stdio import Stdio
 from theseus_kit_tlibc.stdio_files import StdioFiles
 from theseus_kit_tlibc.stdio_print import StdioPrint
@@ -81,6 +82,8 @@ class CLibraryPlugin(Plugin):
         self._signal = Signal(library)
         self._link = Link(library, has_vector=own_tls)
         self._random = SysRandom(library)
+        sending = SignalSending(library, self._signal)
+        waiting = SignalWaiting(library, self._signal, sending)
         self._stdlib = Stdlib(library)
         fcntl = Fcntl(library)
         self._files = StdioFiles(library, fcntl, self._errno)
@@ -93,15 +96,15 @@ class CLibraryPlugin(Plugin):
             *(Time(library), Unistd(library), fcntl, SysMman(library), self._signal),
             *(Sched(library), Pthread(library), self._random, SysAuxv(library), self._link),
             *(Syscall(library, futex), Math(library), Pwd(library)),
-            *(SignalSending(library, self._signal), Abort(library, self._signal)),
+            *(sending, waiting, Abort(library, self._signal)),
             *(UnistdNames(library), UnistdProcess(library), SysUio(library), SysStat(library)),
             *(SysStatfs(library), SysIoctl(library), SysFile(library), SysSendfile(library)),
             *(Dirent(library), SysSysmacros(library)),
             *(self._files, StdioPrint(library, self._files)),
             *(PthreadAttr(library), PthreadKey(library), PthreadMutex(library, mutexes)),
             *(PthreadCond(library, mutexes), PthreadRwlock(library), PthreadSync(library)),
-            *(Semaphore(library), futex, SysPrctl(library), Poll(library)),
-            *(SysEpoll(library), SysEventfd(library)),
+            *(Semaphore(library), futex, SysPrctl(library), Poll(library, waiting.masked)),
+            *(SysEpoll(library, waiting.masked), SysEventfd(library)),
         )
 
     @hookimpl
