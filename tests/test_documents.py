@@ -23,6 +23,7 @@ from .pages import PAGES, ROOT, Block, blocks
 
 BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(theseus-kit [^`]+)`")
+PLACE = re.compile(r"`((?:plugins|framework|tests|docs|examples|benchmarks)/[\w./-]+)`")
 OPTION = re.compile(r"^│[ *]+(--[\w-]+)", re.MULTILINE)
 COMMAND = re.compile(r"^│ +([a-z-]+) ", re.MULTILINE)
 TAKES_THE_REST = (".wat", ".wasm", ".cwasm", ".py", "--")
@@ -57,6 +58,15 @@ def test_a_page_s_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)\s]+)\)", prose)
     relative = [target for target in targets if not re.match(r"[a-z]+:", target)]
     assert [target for target in relative if not leads_somewhere(page, target)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_files_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text()
+    if any(block.file for block in blocks(text)):
+        return  # its files are the reader's own
+    named = PLACE.findall(BLOCK.sub("", text))
+    assert [place for place in named if not (ROOT / place).exists()] == []
 
 
 def leads_somewhere(page: Path, target: str) -> bool:
