@@ -235,3 +235,19 @@ def test_the_last_words_are_kept_however_they_are_written(c, capfd):
     assert capfd.readouterr().err == "one two three"
     with pytest.raises(Exception, match="one two three"):
         c.abort()
+
+
+@pytest.mark.parametrize("name", ["null", "zero", "full"])
+def test_a_device_that_is_memory_is_always_ready(with_streams, name):
+    device = os.open(f"/dev/{name}", os.O_RDWR)
+    c = with_streams(device, device)
+    os.close(device)
+    poll_in, poll_out = 1, 4
+    wanted = c.block(struct.pack("<ihh", 1, poll_in | poll_out, 0))
+
+    assert c.poll(wanted, 1, (1 << 64) - 1) == 1
+    assert struct.unpack("<ihh", c.memory.read(wanted, 8))[2] == poll_in | poll_out
+
+    written = c.write(1, c.block(b"0123"), 4)
+
+    assert (written, c.errno) == (FAILED, errno.ENOSPC) if name == "full" else written == 4

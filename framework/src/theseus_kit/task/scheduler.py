@@ -68,6 +68,8 @@ class Scheduler:
         """Made with the second task."""
         self._hub: Hub | None = None
         """Of the host thread that the platform was used on last."""
+        self._greenlet_here = self._find_greenlet
+        """Returns the greenlet that runs: the library's own function, once there are two tasks."""
         self._listeners: list[Callable[[Task, Task], None]] = []
         self._passing: BaseException | None = None
         """The last error that was raised where the main task stands, and came from elsewhere."""
@@ -154,13 +156,17 @@ class Scheduler:
                 self._outside().add_timer(task, self.clock.monotonic_ns() + timeout_ns)
             if descriptors:
                 self._outside().add_descriptors(task, descriptors)
-            self._pass_control()
+            chosen = self._choose()
+            if chosen is not task:
+                self._switch(chosen)
+            elif task.error is not None:
+                self._raise(task)
         finally:
             task.state = RUNNING
             task.waits_for = ()
             for queue in queues:
                 queue.tasks.pop(task, None)
-            if self._events is not None:
+            if self._events is not None and (timeout_ns is not None or descriptors):
                 self._events.forget(task, descriptors)
         if self._is_interrupted:
             self._raise_interrupt()
@@ -245,15 +251,6 @@ class Scheduler:
 
     # Switching
 
-    def _pass_control(self) -> None:
-        """Let others run until the current task, which waits, is woken."""
-        chosen = self._choose()
-        task = self.current
-        if chosen is not task:
-            self._switch(chosen)
-        elif task.error is not None:
-            self._raise(task)
-
     def _choose(self) -> Task:
         """Take the task that runs next; the world outside is waited for as long as it takes."""
         try:
@@ -293,15 +290,13 @@ class Scheduler:
 
     def _switch(self, task: Task) -> None:
         """Leave the current task's Python side, until somebody comes back to it."""
-        from greenlet import getcurrent
-
         left = self.current
         try:
             self._select(task)
         except BaseException:
             self._ready.appendleft(task)
             raise
-        left.greenlet = getcurrent()
+        left.greenlet = self._greenlet_here()
         left.host_thread = current_thread()
         if task.greenlet is None:
             self._hub_here().start(task)
@@ -310,6 +305,12 @@ class Scheduler:
         left.greenlet = left.host_thread = None
         if left.error is not None:
             self._raise(left)
+
+    def _find_greenlet(self) -> object:
+        from greenlet import getcurrent
+
+        self._greenlet_here = getcurrent
+        return getcurrent()
 
     def _select(self, task: Task) -> None:
         """Make a task the current one, without its Python side."""

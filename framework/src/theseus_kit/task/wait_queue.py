@@ -29,9 +29,10 @@ class WaitQueue:
         time is over, or that a signal has woken, but that has not run since counts for nothing.
         """
         woken = 0
-        while woken < count and self.tasks:
-            task = next(iter(self.tasks))
-            del self.tasks[task]
+        tasks = self.tasks
+        while tasks and woken < count:
+            task = next(iter(tasks))
+            del tasks[task]
             woken += task.wake()
         return woken
 

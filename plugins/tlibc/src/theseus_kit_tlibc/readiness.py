@@ -6,7 +6,7 @@ An open file of the descriptor table is one of three kinds:
   It tells its readiness, and wakes the tasks in its queue whenever that grows;
 - one of the host's whose ``descriptor`` is a pipe, a terminal or a socket: it is waited for by the
   host's poll, together with everything else the platform waits for;
-- any other: always ready, as regular files are (poll(2)).
+- any other: always ready, as regular files and /dev/null are (poll(2)).
 
 Events are the bits of poll(2), which are epoll's: EPOLLIN is POLLIN.
 """
@@ -80,10 +80,18 @@ def waits_on_host(file: Any) -> int | None:
     if descriptor is None or is_waitable(file):
         return None
     try:
-        mode = os.fstat(descriptor).st_mode
+        status = os.fstat(descriptor)
     except OSError:  # closed behind our back: poll tells POLLNVAL
         return descriptor
-    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else descriptor
+    mode = status.st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return None if stat.S_ISCHR(mode) and _is_memory(status.st_rdev) else descriptor
+
+
+def _is_memory(device: int) -> bool:
+    """/dev/null, zero, full (Linux's devices.txt): always ready, and not for epoll, as files."""
+    return os.major(device) == 1 and os.minor(device) in (3, 5, 7)
 
 
 def readiness_of(file: Any) -> int:
