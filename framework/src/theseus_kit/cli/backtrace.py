@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any
 from theseus_kit.values.symbols import BacktraceEntry, Frame, FrameKind, Symbol
 
 if TYPE_CHECKING:
+    from theseus_kit.errors import DeadlockError
     from theseus_kit.values.exceptions import ExceptionContext
+    from theseus_kit.values.tasks import StuckTask
 
 
 def backtrace_lines(entries: Sequence[BacktraceEntry]) -> list[str]:
     """One line for each function of each frame, innermost first, in columns.
 
-    Inlined functions stand above the one they were inlined into, without an address.
+    Inlined functions stand above the one they were inlined into, without an address; a call from
+    Python is one line, however many steps it takes.
     """
     lines = []
     for number, (frame, symbols) in enumerate(entries):
+        if _is_step(entries[number : number + 2]):
+            continue
         place = f"{number:>4}  {frame.instruction_pointer:#018x}  "
         if not symbols:
             what = "call from Python" if frame.kind is FrameKind.TRANSITION else "unknown"
@@ -38,6 +43,27 @@ def backtrace_lines(entries: Sequence[BacktraceEntry]) -> list[str]:
     if entries and entries[-1].frame.end_reason is not None:
         lines.append(f"      the trace ends here: {entries[-1].frame.end_reason}")
     return lines
+
+
+def _is_step(entries: Sequence[BacktraceEntry]) -> bool:
+    """The first of two frames is a step on the way that ends with the second one."""
+    return len(entries) == 2 and all(
+        entry.frame.kind is FrameKind.TRANSITION and not entry.symbols for entry in entries
+    )
+
+
+def stuck_lines(error: DeadlockError) -> list[str]:
+    """What each task of a deadlock waits for, and its backtrace."""
+    lines = []
+    for task in error.stuck:
+        lines += [f"{task}:", *(backtrace_lines(task.backtrace) or ["      no guest code runs"])]
+    return lines
+
+
+def stuck_as_json(task: StuckTask) -> dict[str, Any]:
+    """A task of a deadlock with its frames."""
+    frames = [entry_as_json(entry) for entry in task.backtrace]
+    return {"id": task.id, "name": task.name, "waits_for": task.waits_for, "frames": frames}
 
 
 def _mark(frame: Frame) -> str:

@@ -22,7 +22,14 @@ from theseus_kit.cli.exit_status import (
     EXIT_TRAP,
     EXIT_USAGE,
 )
-from theseus_kit.errors import GuestError, GuestKilled, PluginError, TheseusKitError, UsageError
+from theseus_kit.errors import (
+    DeadlockError,
+    GuestError,
+    GuestKilled,
+    PluginError,
+    TheseusKitError,
+    UsageError,
+)
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _COMMANDS = {
@@ -117,7 +124,10 @@ def _with_causes(error: BaseException) -> str:
 def _guest_error(error: GuestError) -> str:
     lines = [str(error)]
     if isinstance(error, GuestKilled):
-        from theseus_kit.cli.backtrace import backtrace_lines
+        from theseus_kit.cli.backtrace import backtrace_lines, stuck_lines
 
-        lines += backtrace_lines(error.backtrace)
+        if isinstance(error, DeadlockError):
+            lines += stuck_lines(error)
+        else:
+            lines += backtrace_lines(error.backtrace)
     return "\n".join(lines)

@@ -11,8 +11,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from theseus_kit.cli.backtrace import backtrace_lines, entry_as_json, exception_as_json
-from theseus_kit.errors import GuestKilled, UsageError
+from theseus_kit.cli.backtrace import (
+    backtrace_lines,
+    entry_as_json,
+    exception_as_json,
+    stuck_as_json,
+    stuck_lines,
+)
+from theseus_kit.errors import DeadlockError, GuestKilled, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,13 +101,17 @@ class Reporter:
                 core,
                 reason=str(killed.reason),
                 task=None if killed.task is None else killed.task.name,
+                **_tasks_of(killed),
             )
             return
         of_task = ""
         if killed.task is not None and killed.task is not self._platform.tasks.main:
             of_task = f" of task {killed.task.id} ({killed.task.name})"
         _print(f"theseus-kit: {killed}")
-        _print_frames(killed.backtrace, of_task)
+        if isinstance(killed, DeadlockError):
+            _print("\n".join(stuck_lines(killed)))
+        else:
+            _print_frames(killed.backtrace, of_task)
         self._say_of_core(core)
 
     def _print_json(
@@ -130,6 +140,12 @@ class Reporter:
             images = self._platform.namespace.images
             image = images[0].path if images else "IMAGE"
             _print(f"core file: {core}; look at it with: gdb {image} {core}")
+
+
+def _tasks_of(killed: GuestKilled) -> dict[str, Any]:
+    if not isinstance(killed, DeadlockError):
+        return {}
+    return {"tasks": [stuck_as_json(task) for task in killed.stuck]}
 
 
 def _print_frames(entries: Sequence[BacktraceEntry], of_task: str = "") -> None:
