@@ -8,6 +8,7 @@ from theseus_kit_tlibc import (
     heap_code,
     link,
     math,
+    pthread_code,
     signal_frame,
     signal_send,
     signal_vectors,
@@ -19,7 +20,7 @@ from theseus_kit_tlibc.listing import HOLE, Listing
 LISTINGS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
     for module in (
-        *(direct, heap_code, link, math, signal_frame, signal_send, signal_vectors),
+        *(direct, heap_code, link, math, pthread_code, signal_frame, signal_send, signal_vectors),
         *(string_code, syscall),
     )
     for name, value in vars(module).items()

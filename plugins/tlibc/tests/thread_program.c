@@ -675,3 +675,63 @@ long randomness(void)
     return DIGITS(a, b, memcmp(one, two, 64) != 0, getrandom(one, 1, 64) < 0 ? errno : 0,
                   getentropy(one, 257) ? errno : 0, getentropy(one, 256));
 }
+static pthread_mutex_t shared_mutex;
+static volatile long shared_count;
+static void *try_shared(void *unused)
+{
+    (void)unused;
+    long tried = pthread_mutex_trylock(&shared_mutex);
+    if (!tried)
+        pthread_mutex_unlock(&shared_mutex);
+    return (void *)tried;
+}
+static void *add_to_shared(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 200; i++) {
+        pthread_mutex_lock(&shared_mutex);
+        long before = shared_count;
+        if (i % 10 == 0)
+            sched_yield();
+        shared_count = before + 1;
+        pthread_mutex_unlock(&shared_mutex);
+    }
+    return 0;
+}
+long mutexes_of_every_kind(void)
+{
+    long answer = 0;
+    for (int kind = 0; kind < 4; kind++) {
+        pthread_mutexattr_t attr;
+        pthread_mutexattr_init(&attr);
+        pthread_mutexattr_settype(&attr, kind);
+        pthread_mutex_init(&shared_mutex, &attr);
+        long first = pthread_mutex_lock(&shared_mutex), tried = pthread_mutex_trylock(&shared_mutex);
+        long elsewhere = run(try_shared, 0), again = 0;
+        if (kind == PTHREAD_MUTEX_RECURSIVE || kind == PTHREAD_MUTEX_ERRORCHECK)
+            again = pthread_mutex_lock(&shared_mutex);
+        long unlocks = 0;
+        for (int i = kind == PTHREAD_MUTEX_RECURSIVE ? 3 : 1; i; i--)
+            unlocks += pthread_mutex_unlock(&shared_mutex);
+        long now = run(try_shared, 0), destroyed = pthread_mutex_destroy(&shared_mutex);
+        pthread_mutex_init(&shared_mutex, &attr);
+        pthread_t threads[4];
+        shared_count = 0;
+        for (int i = 0; i < 4; i++)
+            pthread_create(&threads[i], 0, add_to_shared, 0);
+        for (int i = 0; i < 4; i++)
+            pthread_join(threads[i], 0);
+        answer = DIGITS(answer, first, tried, elsewhere, again, unlocks, now, destroyed,
+                        shared_count, pthread_mutex_trylock(&shared_mutex));
+    }
+    return answer;
+}
+static void *self(void *unused) { (void)unused; return (void *)pthread_self(); }
+long who_one_is(void)
+{
+    pthread_t thread;
+    void *result;
+    pthread_create(&thread, 0, self, 0);
+    pthread_join(thread, &result);
+    return DIGITS(result == (void *)thread, pthread_self() == pthread_self());
+}

@@ -15,10 +15,14 @@ from theseus_kit.values.memory import AddressRange
 from theseus_kit_tlibc.declare import RESULT, Header, c_function
 from theseus_kit_tlibc.parking import CLOCK_REALTIME, read_timespec, remaining_ns
 from theseus_kit_tlibc.pthread_attr import read_attributes
+from theseus_kit_tlibc.pthread_code import SELF, SELF_BY_CELL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from theseus_kit.task import Task
     from theseus_kit_tlibc.library import Library
+    from theseus_kit_tlibc.listing import Listing
 
 NAME_SIZE = 16
 """Bytes of a thread's name with its final zero (TASK_COMM_LEN)."""
@@ -32,7 +36,11 @@ class Pthread(Header):
         self._joining: dict[Task, Task] = {}
         """Who waits for whose end."""
 
-    @c_function("pthread_t pthread_self(void)")
+    def machine_code(self, listing: Listing) -> Callable[[], bytes]:
+        cell = self.library.machine.thread_pointer_cell
+        return lambda: listing.code if cell is None else SELF_BY_CELL.with_address(cell)
+
+    @c_function("pthread_t pthread_self(void)", listing=SELF)
     def pthread_self(self) -> int:
         return self.library.task.thread.fs_base
 

@@ -2,8 +2,12 @@
 
 pthread_mutex_t, the words of it used here, where glibc has them::
 
-    0   lock: 0 free, 1 taken      4   count of a recursive lock
-    8   owner: the task's id      16   kind: 0 normal, 1 recursive, 2 error-checking, 3 adaptive
+    0   lock: 0 free, 1 taken,     4   count of a recursive lock
+        2 taken and waited for     8   owner: the task's id, of kinds 1 and 2
+                                  16   kind: 0 normal, 1 recursive, 2 error-checking, 3 adaptive
+
+Machine code (:mod:`.pthread_code`) takes and frees normal and adaptive ones as long as nobody has
+to wait; it knows no owner.
 
 pthread_mutexattr_t is one word: the kind, and above it whether processes share the mutex and
 whether it outlives its owner. A mutex that is shared is as good as any, there being one process;
@@ -18,13 +22,18 @@ from typing import TYPE_CHECKING, ClassVar
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit_tlibc.declare import RESULT, Header, c_function
 from theseus_kit_tlibc.parking import CLOCK_REALTIME, ParkingLot, read_timespec, remaining_ns
+from theseus_kit_tlibc.pthread_code import MUTEX_LOCK, MUTEX_TRYLOCK, MUTEX_UNLOCK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from theseus_kit_tlibc.library import Library
+    from theseus_kit_tlibc.listing import Listing
 
 NORMAL, RECURSIVE, ERROR_CHECKING, ADAPTIVE = range(4)
 MUTEX_SIZE = 40
 _COUNT, _OWNER, _KIND = 4, 8, 16
+_WAITED_FOR = 2
 _KIND_BITS = 3
 _SHARED = 1 << 31
 _COUNT_MAX = 0xFFFF_FFFF
@@ -42,7 +51,7 @@ class Mutexes:
         """Raises PlatformError: EAGAIN for a recursive mutex that is locked too often."""
         memory = self._memory
         if not memory.read_u32(mutex):
-            memory.write_u32(mutex, 1)
+            memory.write_u32(mutex, _WAITED_FOR if self._parked.waiting(mutex) else 1)
             memory.write_u32(mutex + _COUNT, 1)
             memory.write_u32(mutex + _OWNER, self._library.task.id)
             return True
@@ -62,6 +71,7 @@ class Mutexes:
             timeout_ns = None
             if deadline is not None:
                 timeout_ns = remaining_ns(self._library.services.clock, *deadline)
+            self._memory.write_u32(mutex, _WAITED_FOR)
             if not self._parked.wait_uninterrupted(mutex, timeout_ns):
                 raise PlatformError("the mutex was not unlocked in time", errno.ETIMEDOUT)
 
@@ -98,6 +108,10 @@ class PthreadMutex(Header):
     def __init__(self, library: Library, mutexes: Mutexes) -> None:
         super().__init__(library)
         self._mutexes = mutexes
+
+    def machine_code(self, listing: Listing) -> Callable[[], bytes]:
+        slow = {MUTEX_LOCK: "lock", MUTEX_TRYLOCK: "trylock", MUTEX_UNLOCK: "unlock"}[listing]
+        return lambda: listing.with_address(self.library.provided(f"__pthread_mutex_{slow}_slow"))
 
     @c_function("int pthread_mutexattr_init(pthread_mutexattr_t *attr)", on_error=RESULT)
     def pthread_mutexattr_init(self, attr: int) -> int:
@@ -177,12 +191,35 @@ class PthreadMutex(Header):
     def pthread_mutex_destroy(self, mutex: int) -> int:
         return errno.EBUSY if self.library.memory.read_u32(mutex) else 0
 
-    @c_function("int pthread_mutex_lock(pthread_mutex_t *mutex)", on_error=RESULT, blocks=True)
+    @c_function(
+        "int pthread_mutex_lock(pthread_mutex_t *mutex)",
+        on_error=RESULT,
+        blocks=True,
+        listing=MUTEX_LOCK,
+    )
     def pthread_mutex_lock(self, mutex: int) -> int:
         self._mutexes.lock(mutex)
         return 0
 
-    @c_function("int pthread_mutex_trylock(pthread_mutex_t *mutex)", on_error=RESULT)
+    @c_function(
+        "int __pthread_mutex_lock_slow(pthread_mutex_t *mutex)", on_error=RESULT, blocks=True
+    )
+    def mutex_lock_slow(self, mutex: int) -> int:
+        return self.pthread_mutex_lock(mutex)
+
+    @c_function("int __pthread_mutex_trylock_slow(pthread_mutex_t *mutex)", on_error=RESULT)
+    def mutex_trylock_slow(self, mutex: int) -> int:
+        return self.pthread_mutex_trylock(mutex)
+
+    @c_function("int __pthread_mutex_unlock_slow(pthread_mutex_t *mutex)", on_error=RESULT)
+    def mutex_unlock_slow(self, mutex: int) -> int:
+        return self.pthread_mutex_unlock(mutex)
+
+    @c_function(
+        "int pthread_mutex_trylock(pthread_mutex_t *mutex)",
+        on_error=RESULT,
+        listing=MUTEX_TRYLOCK,
+    )
     def pthread_mutex_trylock(self, mutex: int) -> int:
         return 0 if self._mutexes.try_lock(mutex) else errno.EBUSY
 
@@ -205,7 +242,9 @@ class PthreadMutex(Header):
             self._mutexes.lock(mutex, (clockid, read_timespec(self.library.memory, abstime)))
         return 0
 
-    @c_function("int pthread_mutex_unlock(pthread_mutex_t *mutex)", on_error=RESULT)
+    @c_function(
+        "int pthread_mutex_unlock(pthread_mutex_t *mutex)", on_error=RESULT, listing=MUTEX_UNLOCK
+    )
     def pthread_mutex_unlock(self, mutex: int) -> int:
         self._mutexes.unlock(mutex)
         return 0

@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, ClassVar
 from theseus_kit.errors import GuestUnwinding, InvalidParameterError
 from theseus_kit_tlibc.declare import RESULT, Header, c_function
 from theseus_kit_tlibc.parking import ParkingLot
+from theseus_kit_tlibc.pthread_code import ONCE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from theseus_kit_tlibc.library import Library
+    from theseus_kit_tlibc.listing import Listing
 
 _ONCE_RUNNING, _ONCE_DONE = 1, 2
 _BARRIER_SIZE = 32
@@ -35,10 +39,14 @@ class PthreadSync(Header):
         self._barriers = ParkingLot(tasks, "barrier")
         self._spinning = ParkingLot(tasks, "spin lock")
 
+    def machine_code(self, listing: Listing) -> Callable[[], bytes]:
+        return lambda: listing.with_address(self.library.provided("__pthread_once_slow"))
+
     @c_function(
         "int pthread_once(pthread_once_t *once_control, void (*init_routine)(void))",
         on_error=RESULT,
         blocks=True,
+        listing=ONCE,
     )
     def pthread_once(self, once_control: int, init_routine: int) -> int:
         memory = self.library.memory
@@ -55,6 +63,14 @@ class PthreadSync(Header):
             memory.write_u32(once_control, _ONCE_DONE)
             self._once.wake_all(once_control)
         return 0
+
+    @c_function(
+        "int __pthread_once_slow(pthread_once_t *once_control, void (*init_routine)(void))",
+        on_error=RESULT,
+        blocks=True,
+    )
+    def once_slow(self, once_control: int, init_routine: int) -> int:
+        return self.pthread_once(once_control, init_routine)
 
     @c_function("int pthread_barrierattr_init(pthread_barrierattr_t *attr)", on_error=RESULT)
     def pthread_barrierattr_init(self, attr: int) -> int:
