@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from theseus_kit_tlibc.stdlib import Stdlib
 
 _PACKAGE = __name__.rpartition(".")[0]
+_VARIABLES = {
+    **dict.fromkeys(("tzname", "__tzname"), 16),
+    **dict.fromkeys(("timezone", "__timezone"), 8),
+    **dict.fromkeys(("daylight", "__daylight"), 4),
+}
+"""What tzset sets, by size in bytes."""
 
 
 class Table(NamedTuple):
@@ -95,7 +101,9 @@ class Deferred:
         return cast("ctype.Bodies", self.bodies("ctype"))
 
     def symbols(self) -> Iterator[CFunction | CObject]:
-        """The C symbols of all tables."""
+        """The C symbols of all tables, and the variables that go with them."""
+        for name, size in _VARIABLES.items():
+            yield CObject(name, bytes(size), "time.h", 8)
         for table in self._tables:
             for line in table.prototypes.strip().splitlines():
                 prototype, _, others = line.strip().partition(" = ")

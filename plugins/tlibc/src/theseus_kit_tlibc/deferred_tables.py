@@ -11,6 +11,13 @@ from theseus_kit_tlibc.deferred import Table
 _CHARACTERS = ("alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
                "space", "upper", "xdigit")  # fmt: skip
 
+_OF_ONE = (
+    *("acos", "acosh", "asin", "asinh", "atan", "atanh", "cbrt", "cos", "cosh", "erf", "erfc"),
+    *("exp", "exp2", "expm1", "fabs", "lgamma", "log", "log10", "log1p", "log2", "logb", "round"),
+    *("sin", "sinh", "tan", "tanh", "tgamma"),
+)
+_OF_TWO = ("atan2", "copysign", "fdim", "fmax", "fmin", "hypot", "nextafter", "remainder")
+
 STRINGS = (
     Table("string_search", "string.h", """
         char *strstr(const char *haystack, const char *needle)
@@ -218,4 +225,91 @@ CHARACTERS = (
     """, MINUS_ONE, blocks=True),  # fmt: skip
 )
 
-TABLES = (*STRINGS, *NUMBERS, *CHARACTERS)
+DATES = (
+    Table("time_calendar", "time.h", """
+        struct tm *gmtime_r(const time_t *timep, struct tm *result)
+        struct tm *gmtime(const time_t *timep)
+        struct tm *localtime_r(const time_t *timep, struct tm *result)
+        struct tm *localtime(const time_t *timep)
+        char *asctime_r(const struct tm *tm, char *buf)
+        char *asctime(const struct tm *tm)
+        char *ctime_r(const time_t *timep, char *buf)
+        char *ctime(const time_t *timep)
+    """, NULL),  # fmt: skip
+    Table("time_calendar", "time.h", """
+        time_t timegm(struct tm *tm)
+        time_t mktime(struct tm *tm) = timelocal
+    """, MINUS_ONE),  # fmt: skip
+    Table("time_calendar", "time.h", """
+        void tzset(void)
+        size_t strftime(char *s, size_t room, const char *format, const struct tm *tm)
+        size_t strftime_l(char *s, size_t room, const char *format, const struct tm *tm, locale_t *locale) = __strftime_l
+        size_t wcsftime(wchar_t *s, size_t room, const wchar_t *format, const struct tm *tm)
+        size_t wcsftime_l(wchar_t *s, size_t room, const wchar_t *format, const struct tm *tm, locale_t *locale) = __wcsftime_l
+        double difftime(time_t end, time_t start)
+        clock_t clock(void)
+    """),  # fmt: skip
+)
+
+ARITHMETIC = (
+    Table("math_functions", "math.h", """
+        double sqrt(double x)
+        float sqrtf(float x)
+        void frexpl(int *exponent)
+    """, machine_code=True),  # fmt: skip
+    Table("math_functions", "math.h", "\n".join(
+        [f"double {name}(double x)\nfloat {name}f(float x)" for name in _OF_ONE]
+        + [f"double {name}(double x, double y)\nfloat {name}f(float x, float y)" for name in _OF_TWO]
+    )),  # fmt: skip
+    Table("math_functions", "math.h", """
+        long lround(double x) = llround
+        long lrint(double x) = llrint
+        double frexp(double x, int *exponent)
+        double ldexp(double x, int exponent) = scalbn
+        double modf(double x, double *whole)
+        float modff(float x, float *whole)
+        void sincos(double x, double *sine, double *cosine)
+        void sincosf(float x, float *sine, float *cosine)
+        int ilogb(double x)
+    """),  # fmt: skip
+    Table("fenv", "fenv.h", """
+        int fegetround(void)
+        int fesetround(int mode)
+        int fetestexcept(int exceptions)
+        int feclearexcept(int exceptions)
+    """, machine_code=True),  # fmt: skip
+    Table("stdlib_environment", "stdlib.h", """
+        int setenv(const char *name, const char *value, int overwrite)
+        int unsetenv(const char *name)
+        int putenv(char *string)
+        int clearenv(void)
+    """, MINUS_ONE),  # fmt: skip
+    Table("stdlib_random", "stdlib.h", """
+        void srandom(unsigned int seed) = srand
+        long random(void)
+        int rand(void)
+        int rand_r(unsigned int *seedp)
+        void srand48(long seed)
+        double drand48(void)
+        long lrand48(void)
+        long mrand48(void)
+        uint32_t arc4random(void)
+        void arc4random_buf(void *buf, size_t n)
+        uint32_t arc4random_uniform(uint32_t bound)
+    """),  # fmt: skip
+)
+
+MESSAGES = (
+    Table("libintl", "libintl.h", """
+        char *gettext(const char *msgid)
+        char *dgettext(const char *domain, const char *msgid)
+        char *dcgettext(const char *domain, const char *msgid, int category)
+        char *ngettext(const char *msgid, const char *plural, unsigned long n)
+        char *dngettext(const char *domain, const char *msgid, const char *plural, unsigned long n)
+        char *textdomain(const char *domain)
+        char *bindtextdomain(const char *domain, const char *directory)
+        char *bind_textdomain_codeset(const char *domain, const char *codeset)
+    """),  # fmt: skip
+)
+
+TABLES = (*STRINGS, *NUMBERS, *CHARACTERS, *DATES, *ARITHMETIC, *MESSAGES)

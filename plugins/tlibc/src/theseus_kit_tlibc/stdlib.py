@@ -33,7 +33,7 @@ class Stdlib(Header):
     def __init__(self, library: Library) -> None:
         super().__init__(library)
         self._environment: dict[bytes, int] = {}
-        self._environment_is_published = False
+        self._environment_is_published = self._has_vector = False
         self._at_exit: list[tuple[int, int, int]] = []
 
     def machine_code(self, listing: Listing) -> Callable[[], bytes]:
@@ -127,13 +127,24 @@ class Stdlib(Header):
     def publish_environment(self) -> None:
         """Make ``environ`` point at the environment; a null pointer says that it is empty."""
         chosen = self.library.environment
-        if not chosen or self._environment_is_published:
+        if self._environment_is_published or not (chosen or self._has_vector):
             return
-        self._environment_is_published = True
+        self._environment_is_published = self._has_vector = True
         texts = [self.library.constant(b"%s=%s\0" % item) for item in chosen.items()]
         vector = self.library.constant(pack(f"<{len(texts) + 1}Q", *texts, 0))
         for name in _ENVIRONMENT_VARIABLES:
             self.library.memory.write_u64(self.library.provided(name), vector)
+
+    def set_variable(self, name: bytes, value: bytes | None) -> None:
+        """Change a variable or take it away; ``environ`` becomes a new vector."""
+        environment = self.library.environment
+        self._environment.pop(name, None)
+        if value is None:
+            environment.pop(name, None)
+        else:
+            environment[name] = value
+        self._environment_is_published = False
+        self.publish_environment()
 
     @c_function("char *getenv(const char *name)", aliases=("secure_getenv",))
     def getenv(self, name: int) -> int:

@@ -42,11 +42,15 @@ def decode(data: bytes, utf8: bool) -> tuple[int, int] | Read:
         return Read.INVALID
     length = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
     piece = data[:length]
+    if any(byte & 0xC0 != 0x80 for byte in piece[1:]):
+        return Read.INVALID
+    if len(piece) < length:
+        return Read.INCOMPLETE
     try:
+        # Surrogates, what is too large or could be shorter: told at the end only, as glibc does.
         return ord(piece.decode()), length
-    except UnicodeDecodeError as error:
-        is_cut = len(piece) < length and error.reason == "unexpected end of data"
-        return Read.INCOMPLETE if is_cut else Read.INVALID
+    except UnicodeDecodeError:
+        return Read.INVALID
 
 
 def encode(code: int, utf8: bool) -> bytes:
@@ -134,7 +138,7 @@ class Bodies(DeferredBodies):
             if isinstance(read, Read):
                 if read is Read.INVALID:
                     if dest:
-                        memory.write_u64(src, source - len(data) + 1)
+                        memory.write_u64(src, source - len(data))
                     raise PlatformError("no character", errno.EILSEQ)
                 if source == end:
                     break
