@@ -20,9 +20,8 @@ def backtrace_lines(entries: Sequence[BacktraceEntry]) -> list[str]:
     Python is one line, however many steps it takes.
     """
     lines = []
-    for number, (frame, symbols) in enumerate(entries):
-        if _is_step(entries[number : number + 2]):
-            continue
+    shown = (entry for i, entry in enumerate(entries) if not _is_step(entries[i : i + 2]))
+    for number, (frame, symbols) in enumerate(shown):
         place = f"{number:>4}  {frame.instruction_pointer:#018x}  "
         if not symbols:
             what = "call from Python" if frame.kind is FrameKind.TRANSITION else "unknown"
@@ -47,8 +46,10 @@ def backtrace_lines(entries: Sequence[BacktraceEntry]) -> list[str]:
 
 def _is_step(entries: Sequence[BacktraceEntry]) -> bool:
     """The first of two frames is a step on the way that ends with the second one."""
-    return len(entries) == 2 and all(
-        entry.frame.kind is FrameKind.TRANSITION and not entry.symbols for entry in entries
+    return (
+        len(entries) == 2
+        and not entries[0].frame.is_exact
+        and all(e.frame.kind is FrameKind.TRANSITION and not e.symbols for e in entries)
     )
 
 
