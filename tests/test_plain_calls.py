@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import struct
+import threading
 import weakref
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -14,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from theseus_kit import Platform
+from theseus_kit.runtime.library import NotNowError
 from theseus_kit.runtime.plain_calls import CALLS_BEFORE
 
 WASM = """
@@ -228,7 +231,38 @@ def test_neither_a_function_nor_a_memory_keeps_its_store_alive(platform: Platfor
     assert len(list(exports)) == 2
 
 
-def test_memory_is_followed_where_it_grows(instance: Instance, expected: Instance) -> None:
+def test_neither_calls_nor_memory_serve_another_thread_meanwhile(instance: Instance) -> None:
+    memory = instance.exports["memory"]
+    for _ in range(CALLS_BEFORE + 2):
+        assert memory.read(instance.store, 0, 4) == bytes(4)
+    refused: list[str] = []
+
+    def elsewhere() -> None:
+        attempts: tuple[Callable[[], Any], ...] = (
+            lambda: instance.call("i32", 1),
+            lambda: memory.data_len(instance.store),
+            lambda: memory.data_ptr(instance.store),
+            lambda: memory.size(instance.store),
+        )
+        for attempt in attempts:
+            try:
+                attempt()
+            except NotNowError:
+                refused.append(threading.current_thread().name)
+
+    def answer(number: int) -> int:
+        thread = threading.Thread(target=elsewhere, name="elsewhere")
+        thread.start()
+        thread.join()
+        return number
+
+    instance.answer = answer
+    assert instance.call("ask", 5) == 5
+    assert refused == ["elsewhere"] * 4
+    instance.answer = lambda number: number
+
+
+def test_memory_is_followed_where_it_grows(platform: Platform) -> None:
     def observe(subject: Instance) -> list[Any]:
         memory, store = subject.exports["memory"], subject.store
         for _ in range(CALLS_BEFORE + 2):
@@ -240,4 +274,5 @@ def test_memory_is_followed_where_it_grows(instance: Instance, expected: Instanc
         seen += [memory.read(store, -5), type(memory.data_ptr(store)).__name__]
         return seen
 
-    assert observe(instance) == observe(expected)
+    # Instances of their own: memory that has grown stays so.
+    assert observe(Instance(platform.wasmtime)) == observe(Instance(ordinary))

@@ -93,9 +93,15 @@ def result_converter(kind: Any) -> ResultConverter | None:
 
 def pointer_maker(kind: Any) -> ResultConverter:
     """Return a function that makes a pointer object of type ``kind`` from an address."""
-    from_bytes: Callable[[bytes], Any] = kind.from_buffer_copy
-    pack = U64.pack
-    return lambda address: from_bytes(pack(address))
+    set_address = U64.pack_into
+
+    def make_pointer(address: int) -> Any:
+        pointer = kind()
+        if address:
+            set_address(pointer, 0, address)
+        return pointer
+
+    return make_pointer
 
 
 def convert_arguments(converters: Sequence[Converter], arguments: Sequence[Any]) -> list[int]:

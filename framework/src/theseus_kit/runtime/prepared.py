@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from theseus_kit.errors import GuestError, ModuleError
+from theseus_kit.errors import GuestError, MachineError, ModuleError
 from theseus_kit.runtime.library import NotNowError
 from theseus_kit.runtime.marshalling import pointer_maker
 from theseus_kit.runtime.prepared_code import (
@@ -216,14 +216,27 @@ class Preparer:
         lines = [
             "def query(store):",
             "    if address_of(store._context())[0] != context: return -1",
-            "    if not acquire(False): raise NotNow(in_use)",
-            "    try:",
-            "        if machine.is_closed: raise NotNow(closed)",
-            "        if deferred: run_deferred()",
-            "        return enter()",
-            "    finally:",
-            "        release()",
+            "    if machine.is_closed: raise NotNow(closed)",
         ]
+        if self._machine.direct_call(self._library.address_of(name)) is not None:
+            # Nothing is shared with another thread: the machine itself refuses to serve two.
+            lines += [
+                "    if deferred and machine.can_call: run_deferred()",
+                "    try:",
+                "        return enter()",
+                "    except MachineError:",
+                "        if machine.can_call: raise",
+                "        raise NotNow(not_now) from None",
+            ]
+        else:
+            lines += [
+                "    if not acquire(False): raise NotNow(in_use)",
+                "    try:",
+                "        if deferred: run_deferred()",
+                "        return enter()",
+                "    finally:",
+                "        release()",
+            ]
         return self._compiler.compile(
             lines,
             NotNow=NotNowError,
@@ -236,6 +249,8 @@ class Preparer:
             in_use=f"{name}: another thread is using this platform",
             keep=place,
             machine=self._machine,
+            MachineError=MachineError,
+            not_now=str(self._library.refusal(name)),
             release=self._library.lock.release,
             run_deferred=self._library.run_deferred,
         )
