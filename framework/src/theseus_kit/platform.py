@@ -171,7 +171,8 @@ class Platform:
     def backtrace(self, task: Task | None = None) -> tuple[BacktraceEntry, ...]:
         """Where a task is, innermost frame first, at any moment Python holds control.
 
-        The current one by default.
+        The current one by default; the others stand where they wait. Empty where it runs no guest
+        code: before it starts, and once it has ended.
         """
         return capture_backtrace(self.machine, self.hooks, self.tasks, task)
 
