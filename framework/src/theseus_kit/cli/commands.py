@@ -112,13 +112,21 @@ def fail(message: str, status: int) -> int:
 
 
 def _with_causes(error: BaseException) -> str:
-    """The error, and what caused it, a line each."""
+    """The error, and what caused it, a line each with the place in the plugin."""
     lines = [str(error)]
     cause = error.__cause__
     while cause is not None:
-        lines.append(f"  caused by {type(cause).__name__}: {cause}")
+        lines.append(f"  caused by {type(cause).__name__}: {cause}{_place(cause)}")
         cause = cause.__cause__
     return "\n".join(lines)
+
+
+def _place(error: BaseException) -> str:
+    """Where an error was raised, empty if nobody knows."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name})" if frames else ""
 
 
 def _guest_error(error: GuestError) -> str:

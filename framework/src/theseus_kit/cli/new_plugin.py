@@ -123,7 +123,9 @@ def _check_name(name: str) -> None:
     if keyword.iskeyword(package) or package in sys.stdlib_module_names:
         raise UsageError(f"{name!r} is a name of Python's own: choose another, my-{name} say")
     if any(installed.name == name for installed in Catalogue()):
-        raise UsageError(f"a plugin named {name!r} is installed already: choose another name")
+        raise UsageError(
+            f"a plugin named {name!r} is installed already: choose another name, or uninstall it"
+        )
     if package.startswith("theseus_kit"):
         raise UsageError(f"{name!r}: names that start with theseus-kit are the kit's own")
 

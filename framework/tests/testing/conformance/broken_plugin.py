@@ -52,3 +52,13 @@ class Overreaching(Plugin):
     description = PluginDescription(
         name="overreaching", version="1", lacks=frozenset({Capability.LOCKING})
     )
+
+
+class MisspeltHandlers(BrokenHandlers):
+    """Asks for a name that is not there, wherever it is asked anything."""
+
+    description = BrokenHandlers.description._replace(name="misspelt-handlers")
+
+    @hookimpl
+    def task_started(self, task):
+        self.handlres[task] = {}

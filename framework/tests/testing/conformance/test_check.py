@@ -22,6 +22,7 @@ def environment(tmp_path_factory):
     (metadata / "entry_points.txt").write_text(
         "[theseus_kit]\n"
         "broken-handlers = broken_plugin:BrokenHandlers\n"
+        "misspelt-handlers = broken_plugin:MisspeltHandlers\n"
         "overreaching = broken_plugin:Overreaching\n"
     )
     (where / "broken_plugin.py").write_text((HERE / "broken_plugin.py").read_text())
@@ -61,6 +62,28 @@ def test_a_failure_tells_the_line_the_values_and_the_clause(broken):
     assert "it was not refused: AlreadyRegisteredError was expected" in failed["detail"]
     clause = "ExceptionRegistration.exception_register: Raises AlreadyRegisteredError"
     assert failed["clauses"][0].startswith(clause)
+
+
+def test_an_error_of_the_plugin_s_own_is_told_with_its_place_in_the_plugin(environment):
+    arguments = ("misspelt-handlers", "--machine", "emulated", "--tests", "taken_slot")
+    done = check(environment, *arguments)
+    assert "PluginError: plugin 'misspelt-handlers', hook task_started" in done.stdout
+    assert "broken_plugin.py:" in done.stdout.partition("raised at ")[2].splitlines()[0]
+
+
+def test_the_command_line_tells_the_place_of_a_plugin_s_error(environment):
+    plugins = "region,misspelt-handlers,backtrace,path,tlibc"
+    done = subprocess.run(
+        [sys.executable, "-m", "theseus_kit.cli", "assemble", "--plugins", plugins],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 70
+    caused = done.stderr.splitlines()[-1]
+    assert caused.startswith("  caused by AttributeError: ")
+    assert "broken_plugin.py:" in caused
+    assert caused.endswith(", in task_started)")
 
 
 def test_a_test_that_needs_what_the_plugin_lacks_is_skipped_with_the_reason(broken):

@@ -65,7 +65,7 @@ def test_a_failing_script_fails_its_cell_and_the_others_are_run(
 ) -> None:
     (scripts / "bad.wast").write_text(BAD, encoding="utf-8")
     result = only(run(read(SCRIPTS)))
-    assert (result.outcome, result.reason) == (Outcome.FAILED, "1 of 2 failed")
+    assert (result.outcome, result.reason) == (Outcome.FAILED, "1 of 2 failed, first bad.wast")
     assert "expected (i32.const 8)" in result.cases[0].message or "8" in result.cases[0].message
 
 

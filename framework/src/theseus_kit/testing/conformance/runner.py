@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from unittest import SkipTest
 
-from theseus_kit.errors import UsageError
+from theseus_kit.errors import PluginError, UsageError
 from theseus_kit.plugin import Plugin
 from theseus_kit.testing.conformance.results import CaseResult, Outcome
 from theseus_kit.testing.conformance.suite import Conformance, clauses_of
@@ -97,10 +97,18 @@ def explain(error: BaseException) -> str:
             break
     if not isinstance(error, AssertionError) or str(error):
         lines.append(f"{type(error).__name__}: {error}")
-        if frames and not isinstance(error, AssertionError):
-            last = traceback.extract_tb(frames[-1], limit=1)[0]
+        raised = _frames(_origin(error).__traceback__)
+        if raised and not isinstance(error, AssertionError):
+            last = traceback.extract_tb(raised[-1], limit=1)[0]
             lines.append(f"    raised at {last.filename}:{last.lineno}: {last.line}")
     return "\n".join(lines)
+
+
+def _origin(error: BaseException) -> BaseException:
+    """The error of the plugin's own that became a PluginError, or else the error itself."""
+    while isinstance(error, PluginError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _frames(traceback_: TracebackType | None) -> Sequence[TracebackType]:

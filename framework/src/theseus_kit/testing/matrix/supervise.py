@@ -30,7 +30,7 @@ def supervise(job: Job, server: ForkServer) -> CellResult:
 def classify(job: Job, ended: Ended, cases: Sequence[CaseResult], log: str) -> CellResult:
     """Say what became of a job, from how its process ended and which cases it reported."""
     cases, broken = _expected(job, cases)
-    failed = sum(case.outcome is CaseOutcome.FAILED for case in cases)
+    failed = [case.name for case in cases if case.outcome is CaseOutcome.FAILED]
     expected = any(case.outcome is CaseOutcome.EXPECTED_FAILURE for case in cases)
     if ended.stopped_for == "time":
         outcome, reason = Outcome.TIMED_OUT, f"it was stopped after {job.seconds:g} s"
@@ -41,7 +41,8 @@ def classify(job: Job, ended: Ended, cases: Sequence[CaseResult], log: str) -> C
     elif ended.status:
         outcome, reason = Outcome.FAILED, f"it ended with status {ended.status}: {_last_line(log)}"
     elif failed or broken:
-        outcome, reason = Outcome.FAILED, "; ".join(broken) or f"{failed} of {len(cases)} failed"
+        count = f"{len(failed)} of {len(cases)} failed"
+        outcome, reason = Outcome.FAILED, "; ".join(broken) or f"{count}, first {failed[0]}"
     elif not cases:
         outcome, reason = Outcome.FAILED, "it ran nothing"
     elif expected:
