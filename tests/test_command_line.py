@@ -122,6 +122,15 @@ def test_plugins_lists_the_five_and_what_they_provide(run: CommandLine) -> None:
     assert found["region"]["provides"] == ["memory-mapping"]
     assert {"signals", "backtrace", "path", "tlibc"} <= found.keys()
     assert run.machine in {machine["name"] for machine in listed["machines"]}
+    assert "quantum_ms" in {option["name"] for option in listed["tasks"]["options"]}
+
+
+def test_options_are_listed_by_their_whole_names_with_defaults_as_they_are_written(
+    run: CommandLine,
+) -> None:
+    shown = run("plugins").stdout
+    assert "backtrace-frame-pointers.clean_up_on_kill " in shown
+    assert "(one of text, json, perfetto; text)" in " ".join(shown.replace("│", "").split())
 
 
 def test_needs_counts_all_where_only_what_is_missing_is_shown(run: CommandLine) -> None:

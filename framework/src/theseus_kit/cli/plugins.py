@@ -8,9 +8,11 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from theseus_kit.assembly.assemble import TASKS
 from theseus_kit.assembly.catalogue import Catalogue, Installed
 from theseus_kit.assembly.options import type_name
 from theseus_kit.machine import machine_names, machine_options
+from theseus_kit.task.options import TaskOptions
 
 _LOG_WIDTH = 120
 """Columns of the tables where they are not shown on a terminal."""
@@ -24,12 +26,14 @@ def plugins_command(
     machines = [
         {"name": name, "options": _options(machine_options(name))} for name in machine_names()
     ]
+    tasks = {"name": TASKS, "options": _options(TaskOptions)}
     if json:
         import json as json_module
 
-        print(json_module.dumps({"plugins": plugins, "machines": machines}, indent=2))
+        found = {"plugins": plugins, "machines": machines, "tasks": tasks}
+        print(json_module.dumps(found, indent=2))
     else:
-        _show(plugins, machines)
+        _show(plugins, [*machines, tasks])
     return 0
 
 
@@ -67,7 +71,7 @@ def _plain(value: object) -> object:
     return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
-def _show(plugins: list[dict[str, Any]], machines: list[dict[str, Any]]) -> None:
+def _show(plugins: list[dict[str, Any]], others: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
@@ -86,7 +90,7 @@ def _show(plugins: list[dict[str, Any]], machines: list[dict[str, Any]]) -> None
             table.add_row(about["name"], about["version"], provides, about["summary"])
     console.print(table)
     options = Table(Column("option", no_wrap=True), "")
-    for owner in (*plugins, *machines):
+    for owner in (*plugins, *others):
         for option in owner["options"]:
             name = f"{owner['name']}.{option['name']}"
             default = f"; {option['default']}" if option["default"] not in (None, "") else ""
