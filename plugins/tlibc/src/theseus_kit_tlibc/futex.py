@@ -165,25 +165,26 @@ class Futex(Header):
             raise InvalidParameterError("futex: no bit to wait for")
         if self.library.memory.read_u32(address) != expected:
             raise PlatformError("the word changed before the wait", errno.EAGAIN)
+        waiter = _Waiter(address, bitset)
+        others = self._waiters.get(address)
+        if others is None:
+            self._waiters[address] = [waiter]
+        else:
+            others.append(waiter)
+        tasks = self.library.services.tasks
         try:
-            self._wait_once(address, bitset, timeout_ns)
+            if tasks.wait(waiter, timeout_ns):
+                return 0
         except PlatformError as error:
+            self._remove(waiter)
             # With a time it is not taken up again, whatever the handler wants (futex_wait of Linux:
             # ERESTART_RESTARTBLOCK).
-            if timeout_ns is not None or not is_restarted(self.library.services.tasks, error):
+            if timeout_ns is not None or not is_restarted(tasks, error):
                 raise
             return self._wait(address, expected, bitset, None)
-        return 0
-
-    def _wait_once(self, address: int, bitset: int, timeout_ns: int | None) -> None:
-        waiter = _Waiter(address, bitset)
-        waiters = self._waiters
-        waiters.setdefault(address, []).append(waiter)
-        try:
-            if not self.library.services.tasks.wait(waiter, timeout_ns):
-                raise PlatformError("no task woke this one", errno.ETIMEDOUT)
         finally:
             self._remove(waiter)
+        raise PlatformError("no task woke this one", errno.ETIMEDOUT)
 
     def _remove(self, waiter: _Waiter) -> None:
         there = self._waiters.get(waiter.address)
