@@ -312,4 +312,17 @@ MESSAGES = (
     """),  # fmt: skip
 )
 
-TABLES = (*STRINGS, *NUMBERS, *CHARACTERS, *DATES, *ARITHMETIC, *MESSAGES)
+SCANNING = (
+    Table("stdio_scan", "stdio.h", """
+        int sscanf(const char *text, const char *format, ...) = __isoc99_sscanf __isoc23_sscanf
+        int vsscanf(const char *text, const char *format, va_list *arguments) = __isoc99_vsscanf __isoc23_vsscanf
+    """, MINUS_ONE),  # fmt: skip
+    Table("stdio_scan", "stdio.h", """
+        int fscanf(FILE *stream, const char *format, ...) = __isoc99_fscanf __isoc23_fscanf
+        int vfscanf(FILE *stream, const char *format, va_list *arguments) = __isoc99_vfscanf __isoc23_vfscanf
+        int scanf(const char *format, ...) = __isoc99_scanf __isoc23_scanf
+        int vscanf(const char *format, va_list *arguments) = __isoc99_vscanf __isoc23_vscanf
+    """, MINUS_ONE, blocks=True),  # fmt: skip
+)
+
+TABLES = (*STRINGS, *NUMBERS, *CHARACTERS, *DATES, *ARITHMETIC, *MESSAGES, *SCANNING)

@@ -18,27 +18,35 @@ from theseus_kit_tlibc.listing import Listing
 SQRT = Listing("f20f51c0 sqrtsd xmm0, xmm0\n c3 ret")
 SQRTF = Listing("f30f51c0 sqrtss xmm0, xmm0\n c3 ret")
 
-# The x87 unit takes the number apart into a significand of 1 to 2 and an exponent; frexp's is half.
+# By integers: the emulated x87 unit takes denormal numbers apart wrongly (fxtract).
 FREXPL = Listing(
     """
     c70700000000            mov dword ptr [rdi], 0
-    db6c2408                fld xword ptr [rsp + 8]
+    4c8b4c2408              mov r9, qword ptr [rsp + 8]
     0fb7442410              movzx eax, word ptr [rsp + 0x10]
+    89c2                    mov edx, eax
+    81e200800000            and edx, 0x8000
     25ff7f0000              and eax, 0x7fff
-    3dff7f0000              cmp eax, 0x7fff                                  ; infinity, NaN
-    741a                    je 0x35
-    48837c240800            cmp qword ptr [rsp + 8], 0
-    7412                    je 0x35
-    d9f4                    fxtract
-    d9c9                    fxch st(1)
-    db1f                    fistp dword ptr [rdi]
-    ff07                    inc dword ptr [rdi]
-    d9e8                    fld1
-    d9e0                    fchs
-    d9c9                    fxch st(1)
-    d9fd                    fscale
-    ddd9                    fstp st(1)
-    c3                      ret                                              ; 0x35
+    3dff7f0000              cmp eax, 0x7fff
+    7433                    je 0x57
+    4d85c9                  test r9, r9
+    742e                    je 0x57
+    85c0                    test eax, eax
+    7502                    jne 0x2f
+    ffc0                    inc eax
+    490fbdc9                bsr rcx, r9                                  ; 0x2f
+    83f13f                  xor ecx, 0x3f
+    49d3e1                  shl r9, cl
+    29c8                    sub eax, ecx
+    2dfe3f0000              sub eax, 0x3ffe
+    8907                    mov dword ptr [rdi], eax
+    81cafe3f0000            or edx, 0x3ffe
+    4c894c24f0              mov qword ptr [rsp - 0x10], r9
+    66895424f8              mov word ptr [rsp - 8], dx
+    db6c24f0                fld xword ptr [rsp - 0x10]
+    c3                      ret
+    db6c2408                fld xword ptr [rsp + 8]                      ; 0x57
+    c3                      ret
     """
 )
 

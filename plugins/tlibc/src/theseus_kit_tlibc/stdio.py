@@ -1,7 +1,7 @@
 """stdio.h: formatting, and into memory. Streams are :mod:`.stdio_files`' and :mod:`.stdio_print`'s.
 
-Every conversion of C17 7.21.6.1 but ``%n`` (an error, as fortified libcs have it), ``%a`` and
-wide characters and strings; ``long double`` is not passed in a form that Python can read.
+Every conversion of C17 7.21.6.1 but ``%n`` (an error, as fortified libcs have it) and wide
+characters and strings. ``%a`` and ``long double`` are :mod:`.stdio_float`'s.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WORDS = (b"inf", b"nan", b"INF", b"NAN", b"(nil)")
 
 _DIRECTIVE = re.compile(
     rb"%(?P<flags>[-+ #0]*)(?P<width>\*|\d+)?(?:\.(?P<precision>\*|-?\d*))?"
-    rb"(?P<length>hh|h|ll|l|j|z|t|q)?(?P<conversion>.)",
+    rb"(?P<length>hh|h|ll|l|L|j|z|t|q)?(?P<conversion>.)",
     re.DOTALL,
 )
 _BITS = {b"hh": 8, b"h": 16, None: 32}
@@ -112,6 +112,11 @@ def formatted(template: bytes, arguments: Arguments, read_string: Callable[[int]
             return b"%"
         if conversion in b"diuoxXp":
             body = _integer(conversion, flags, precision, match["length"], arguments.integer())
+        elif conversion in b"aA" or (conversion in b"fFeEgG" and match["length"] == b"L"):
+            from theseus_kit_tlibc.stdio_float import written
+
+            number = arguments.long_double() if match["length"] == b"L" else arguments.double()
+            body = written(conversion.decode(), flags, precision, number)
         elif conversion in b"fFeEgG":
             plain = "".join(c for c in flags.decode() if c in "+ #")
             places = "" if precision is None else f".{precision}"
@@ -126,7 +131,7 @@ def formatted(template: bytes, arguments: Arguments, read_string: Callable[[int]
         if b"-" in flags:
             return body.ljust(width or 0)
         zeros = b"0" in flags and conversion not in b"cs" and not body.endswith(_WORDS)
-        if zeros and (precision is None or conversion in b"fFeEgG"):
+        if zeros and (precision is None or conversion in b"fFeEgGaA"):
             head = re.match(rb"[-+ ]?(?:0[xX])?", body)
             lead = head[0] if head else b""
             return lead + body[len(lead) :].rjust((width or 0) - len(lead), b"0")

@@ -31,6 +31,10 @@ class Arguments(Protocol):
 
     def double(self) -> float: ...
 
+    def long_double(self) -> bytes:
+        """The ten bytes of the next one: always in memory, at a multiple of sixteen."""
+        ...
+
 
 class CallArguments:
     """The arguments behind ``...`` of the export that is being served.
@@ -59,6 +63,12 @@ class CallArguments:
         value: float = _DOUBLE.unpack(self._word().to_bytes(8, "little"))[0]
         return value
 
+    def long_double(self) -> bytes:
+        self._stack = (self._stack + 15) & -16
+        value = self._machine.memory.read(self._stack, 10)
+        self._stack += 16
+        return value
+
     def _word(self) -> int:
         value = self._machine.memory.read_u64(self._stack)
         self._stack += 8
@@ -78,6 +88,12 @@ class ListArguments:
     def double(self) -> float:
         value: float = _DOUBLE.unpack(self._memory.read(self._next(floating=True), 8))[0]
         return value
+
+    def long_double(self) -> bytes:
+        gp, fp, overflow, saved = _VA_LIST.unpack(self._memory.read(self._address, _VA_LIST.size))
+        overflow = (overflow + 15) & -16
+        self._memory.write(self._address, _VA_LIST.pack(gp, fp, overflow + 16, saved))
+        return self._memory.read(overflow, 10)
 
     def _next(self, *, floating: bool) -> int:
         gp, fp, overflow, saved = _VA_LIST.unpack(self._memory.read(self._address, _VA_LIST.size))

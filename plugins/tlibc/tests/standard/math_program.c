@@ -44,6 +44,10 @@ static void environment(void) {
     int modes[] = {FE_TONEAREST, FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO};
     for (int i = 0; i < 4; i++) number(fesetround(modes[i])), number(fegetround()), real(one / three), real(-one / three);
     number(fesetround(FE_TONEAREST)), number(fesetround(77));
+}
+/* What has been raised: not on the emulated machine, whose SSE unit does not tell. */
+static void exceptions(void) {
+    volatile double one = 1, three = 3;
     feclearexcept(FE_ALL_EXCEPT), number(fetestexcept(FE_ALL_EXCEPT));
     one = one / (three - 3), number(fetestexcept(FE_ALL_EXCEPT)), feclearexcept(FE_DIVBYZERO), number(fetestexcept(FE_ALL_EXCEPT));
 }
@@ -60,4 +64,4 @@ static void randomness(void) {
     }
 }
 
-RUN(one, two, parts, environment, randomness)
+RUN(one, two, parts, environment, exceptions, randomness)

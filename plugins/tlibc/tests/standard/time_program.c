@@ -54,7 +54,7 @@ static void formats(void) {
     wchar_t wide[50];
     struct tm tm;
     gmtime_r(&moments[5], &tm);
-    number(wcsftime(wide, 50, L"%A %d", &tm)), bytes(wide, 48);
+    number(wcsftime(wide, 50, L"%A %d", &tm)), bytes(wide, 44);
 }
 
 RUN(utc, zones, formats)
