@@ -20,7 +20,7 @@ TheseusKitError
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -166,12 +166,14 @@ class TaskExit(GuestError):
     """The running task ends here: its guest frames are dropped, the rest of the platform goes on.
 
     Raised by a plugin (pthread_exit) with the task's result, and in every task that is left when
-    its platform closes. Python code lets it pass.
+    its platform closes. Python code lets it pass. ``clean_up`` is called in each C function that it
+    leaves, while the guest's frames still stand.
     """
 
-    def __init__(self, result: Any = None) -> None:
+    def __init__(self, result: Any = None, clean_up: Callable[[], None] | None = None) -> None:
         super().__init__("the task ends")
         self.result = result
+        self.clean_up = clean_up
 
 
 class GuestUnwinding(GuestError):

@@ -32,6 +32,7 @@ from theseus_kit.errors import (
     GuestUnwinding,
     PlatformError,
     PluginError,
+    TaskExit,
     TheseusKitError,
 )
 from theseus_kit.values.exceptions import Panicked
@@ -195,6 +196,10 @@ class Failure:
         except GuestKilled as killed:
             # The guest's frames are dropped on the way out: this is the last look at them.
             self._on_kill(killed)
+            raise
+        except TaskExit as end:
+            if end.clean_up is not None:
+                end.clean_up()
             raise
 
     def _blame(self, error: Exception, words: tuple[int, ...]) -> PluginError:

@@ -21,6 +21,7 @@ from theseus_kit_tlibc.math import Math
 from theseus_kit_tlibc.poll import Poll
 from theseus_kit_tlibc.pthread import Pthread
 from theseus_kit_tlibc.pthread_attr import PthreadAttr
+from theseus_kit_tlibc.pthread_cleanup import PthreadCleanup
 from theseus_kit_tlibc.pthread_cond import PthreadCond
 from theseus_kit_tlibc.pthread_key import PthreadKey
 from theseus_kit_tlibc.pthread_mutex import Mutexes, PthreadMutex
@@ -84,6 +85,7 @@ class CLibraryPlugin(Plugin):
         self._random = SysRandom(library)
         sending = SignalSending(library, self._signal)
         waiting = SignalWaiting(library, self._signal, sending)
+        self._cleanup = PthreadCleanup(library)
         self._stdlib = Stdlib(library)
         fcntl = Fcntl(library)
         self._files = StdioFiles(library, fcntl, self._errno)
@@ -94,7 +96,7 @@ class CLibraryPlugin(Plugin):
         self._headers = (
             *(String(library), self._stdlib, Stdio(library), self._errno, Assert(library)),
             *(Time(library), Unistd(library), fcntl, SysMman(library), self._signal),
-            *(Sched(library), Pthread(library), self._random, SysAuxv(library), self._link),
+            *(Sched(library), Pthread(library, self._cleanup), self._random, SysAuxv(library), self._link),
             *(Syscall(library, futex), Math(library), Pwd(library)),
             *(sending, waiting, Abort(library, self._signal)),
             *(UnistdNames(library), UnistdProcess(library), SysUio(library), SysStat(library)),
@@ -103,6 +105,7 @@ class CLibraryPlugin(Plugin):
             *(self._files, StdioPrint(library, self._files)),
             *(PthreadAttr(library), PthreadKey(library), PthreadMutex(library, mutexes)),
             *(PthreadCond(library, mutexes), PthreadRwlock(library), PthreadSync(library)),
+            self._cleanup,
             *(Semaphore(library), futex, SysPrctl(library), Poll(library, waiting.masked)),
             *(SysEpoll(library, waiting.masked), SysEventfd(library)),
         )
@@ -137,6 +140,7 @@ class CLibraryPlugin(Plugin):
     def task_ended(self, task: Task) -> None:
         self._signal.task_ended(task)
         self._link.task_ended(task)
+        self._cleanup.task_ended(task)
         self._errno.forget(task)
 
     @hookimpl

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from theseus_kit.task import Task
     from theseus_kit_tlibc.library import Library
     from theseus_kit_tlibc.listing import Listing
+    from theseus_kit_tlibc.pthread_cleanup import PthreadCleanup
 
 NAME_SIZE = 16
 """Bytes of a thread's name with its final zero (TASK_COMM_LEN)."""
@@ -31,8 +32,9 @@ NAME_SIZE = 16
 class Pthread(Header):
     header: ClassVar[str] = "pthread.h"
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, cleanup: PthreadCleanup) -> None:
         super().__init__(library)
+        self._cleanup = cleanup
         self._joining: dict[Task, Task] = {}
         """Who waits for whose end."""
 
@@ -80,7 +82,8 @@ class Pthread(Header):
         """Of the main thread: the program ends, with status 0, once all others have ended."""
         tasks, me = self.library.services.tasks, self.library.task
         if me is not tasks.main:
-            raise TaskExit(retval)
+            raise TaskExit(retval, self._cleanup.clean_up)
+        self._cleanup.clean_up()
         self.library.hooks.tls_run_destructors(task=me)
         for task in tasks:
             if task is not me:

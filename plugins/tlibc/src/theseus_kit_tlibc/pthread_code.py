@@ -1,8 +1,9 @@
 """Machine code of what programs with threads call all the time and that is done at once mostly.
 
-A lock that is free, or that nobody waits for, needs no Python: the word says so, and one instruction
-takes or frees it. Tasks share one host thread and are stopped between two instructions only, so that
-instruction needs no ``lock`` prefix. Whatever else there is to do goes on in the Python body.
+A lock that is free, or that nobody waits for, needs no Python: the word says so, and one
+instruction takes or frees it. Tasks share one host thread and are stopped between two instructions
+only, so that instruction needs no ``lock`` prefix. Whatever else there is to do goes on in the
+Python body.
 
 ::
 
