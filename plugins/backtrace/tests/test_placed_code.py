@@ -6,6 +6,7 @@ import pytest
 from theseus_kit.assembly import assemble
 from theseus_kit.errors import DeadlockError, GuestKilled
 from theseus_kit.machine import machine_names
+from theseus_kit.values.exceptions import KillRequested
 from theseus_kit.values.linkage import CFunction
 from theseus_kit.values.symbols import FrameKind
 from theseus_kit_backtrace.call_frame_information import RETURN_ADDRESS_COLUMN, RuleKind
@@ -186,6 +187,44 @@ def test_a_kill_inside_placed_code_runs_the_destructors_behind_it(
     assert any_platform.machine.memory.read_u32(image.symbols["cleaned"]) == 1
 
 
+def test_a_kill_passes_through_placed_code_that_called_python(
+    any_platform, cpp_library, compile_cpp
+):
+    code = machine_code(KEEPING)
+    call_through = CFunction(
+        "long call_through(void (*function)(void))", lambda function: None, machine_code=code
+    )
+    any_platform.namespace.provide("test", call_through)
+    any_platform.load(cpp_library)
+    image = any_platform.load(compile_cpp("through_placed"))
+    killer = CFunction(
+        "void killer(void)", lambda: any_platform.resume_unwind(KillRequested()), reenters=True
+    )
+
+    caught = any_platform.catch_unwind(image.call, "cleans", any_platform.export(killer))
+
+    assert caught.reason == KillRequested()
+    names = ["[host] killer", "[platform] call_through", "cleans"]
+    assert functions(caught.killed.backtrace)[:3] == names
+    assert any_platform.machine.memory.read_u32(image.symbols["cleaned"]) == 1
+
+
+def test_a_register_stored_in_the_frame_is_found_there():
+    # sub rsp, 16; mov [rsp + 8], rbx; ret
+    rows = rows_of(bytes.fromhex("4883ec10 48895c2408 c3"))
+
+    assert rows[9].row.rules[RBX].value == -16
+    assert RBX not in rows[4].row.rules
+
+
+def test_a_register_stored_on_one_of_two_ways_is_taken_for_kept():
+    # sub rsp, 16; test al, al; je over; mov [rsp + 8], rbx; over: ret
+    rows = rows_of(bytes.fromhex("4883ec10 84c0 7405 48895c2408 c3"))
+
+    assert rows[13].row.cfa_offset == 24
+    assert RBX not in rows[13].row.rules
+
+
 def test_registers_are_recovered_from_where_the_code_saved_them():
     rows = rows_of(machine_code(KEEPING))
     inside = rows[12].row
@@ -205,6 +244,7 @@ def test_registers_are_recovered_from_where_the_code_saved_them():
         pytest.param("84c0 7401 50 c3", 5, None, id="paths that differ meet"),
         pytest.param("4829c4 c3", 3, None, id="a stack pointer less a register"),
         pytest.param("c8100000 c3", 4, None, id="enter"),
+        pytest.param("55 4889e5 c8100000 c3", 8, None, id="enter with a frame set up"),
         pytest.param("6650 c3", 2, None, id="half a word pushed"),
         pytest.param("84c0 7402 50 58 c3", 6, 8, id="paths that agree meet"),
         pytest.param("488d6424e8 c3", 5, 32, id="lea rsp, [rsp - 0x18]"),

@@ -1,8 +1,9 @@
 """Walking a stack by the unwind tables of its code.
 
-Where a table covers an address its rules are exact, whatever the code does with rbp. Where none
-does (WebAssembly's code unless it registers its tables, stubs) the frame is taken to keep the
-frame pointer chain, as ``frame_pointers.py`` has it: compiled WebAssembly does.
+Where a table covers an address its rules are exact, whatever the code does with rbp, and so they
+are in code that the platform placed (``placed_code.py``). Where there are none (WebAssembly's code
+unless it registers its tables, stubs) the frame is taken to keep the frame pointer chain, as
+``frame_pointers.py`` has it: compiled WebAssembly does.
 
 The walk ends where the tables say that the stack ends, at the machine's own code that called the
 guest, and where something makes no sense: an unreadable word, a stack pointer that does not rise, a
@@ -148,7 +149,7 @@ class DwarfUnwinder:
         return self._memory.read_u64(value) if kind is RuleKind.AT_EXPRESSION else value
 
     def _from_own_code(self, state: list[int], stack: AddressRange, is_exact: bool) -> _Step:
-        """From the machine's own code: what called the guest, or code that was placed."""
+        """From the machine's own code, of which nothing is known: what called the guest, a stub."""
         if not is_exact:
             if is_guest_code(self._machine, state[_RIP] - 1):
                 return self._by_frame_pointer(state, stack)

@@ -9,7 +9,8 @@
 
 It needs no tables and no memory, and is as right as the code is kept to the chain: code that
 WebAssembly was compiled to always is, C compiled with -fno-omit-frame-pointer is, most of
-optimised Rust and C is not. A function that does not set up rbp is missing from the trace, its
+optimised Rust and C is not; code that the platform placed, which never is, has rules of its own
+(``placed_code.py``). A function that does not set up rbp is missing from the trace, its
 caller's link being taken for its own; one that uses rbp for something else ends it. What the
 caller may rely on: a walk ends, reads nothing that the guest could not, and never raises.
 """

@@ -145,7 +145,7 @@ def _row(state: _State) -> Row | None:
 
 def rows_of(code: bytes) -> dict[int, PlacedRow]:
     """The row before each instruction that can be reached from the start of a piece."""
-    import capstone  # 30 ms, for the first trace through placed code
+    import capstone  # 80 ms, for the first trace through placed code
 
     decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
     decoder.detail = True
@@ -246,7 +246,7 @@ def _after(instruction: _Decoded, state: _State) -> _State:
     """What is known after an instruction that goes on at the next one."""
     depth = _depth_after(instruction, state)
     frame = state.frame
-    if instruction.writes("rbp"):
+    if instruction.writes("rbp") or instruction.mnemonic == "enter":
         frame = _made_from_stack(instruction, state)
     # What is popped has been given back: below rsp anything may be written.
     kept = frozenset(at for at in state.saved if depth is None or at[1] >= -depth)
