@@ -6,6 +6,7 @@ the same one, because bytes above 127 are no characters by themselves in any of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from struct import pack
 from typing import ClassVar
@@ -61,7 +62,7 @@ def _upper(code: int) -> int:
 
 
 class Bodies(DeferredBodies):
-    LISTINGS: ClassVar[dict[str, Listing]] = dict.fromkeys(
+    LISTINGS: ClassVar[Mapping[str, Listing]] = dict.fromkeys(
         ("__ctype_b_loc", "__ctype_tolower_loc", "__ctype_toupper_loc"), LOCATION
     )
 

@@ -19,9 +19,9 @@ imports the symbol; without a body of that name it is machine code only.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 
 from theseus_kit.values.linkage import CFunction, CObject, ErrorConvention
 
@@ -56,7 +56,7 @@ class Table(NamedTuple):
 class DeferredBodies:
     """The functions of one module; made once for each platform, when one of them is needed."""
 
-    LISTINGS: dict[str, Listing] = {}
+    LISTINGS: ClassVar[Mapping[str, Listing]] = {}
     """Machine code by the symbol it stands for."""
 
     def __init__(self, deferred: Deferred) -> None:
@@ -106,7 +106,7 @@ class Deferred:
             yield CObject(name, bytes(size), "time.h", 8)
         for table in self._tables:
             for line in table.prototypes.strip().splitlines():
-                prototype, _, others = line.strip().partition(" = ")
+                prototype, _, others = " ".join(line.split()).partition(" = ")
                 name = prototype[: prototype.index("(")].rpartition(" ")[2].lstrip("*")
                 body = self._later(table.module, name.lstrip("_"))
                 for symbol in (name, *others.split()):

@@ -5,6 +5,7 @@ The x87 unit's control word and SSE's MXCSR are kept in step, as C has one envir
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from theseus_kit_tlibc.deferred import DeferredBodies
@@ -71,7 +72,7 @@ FECLEAREXCEPT = Listing(
 
 
 class Bodies(DeferredBodies):
-    LISTINGS: ClassVar[dict[str, Listing]] = {
+    LISTINGS: ClassVar[Mapping[str, Listing]] = {
         "fegetround": FEGETROUND,
         "fesetround": FESETROUND,
         "fetestexcept": FETESTEXCEPT,

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, NoReturn
 
 from theseus_kit.errors import GuestKilled
@@ -33,7 +34,7 @@ _FD_BITS = 64
 
 
 class Bodies(StringReader):
-    LISTINGS: ClassVar[dict[str, Listing]] = {f"__{name}_chk": CHECKED for name in _BLOCKS}
+    LISTINGS: ClassVar[Mapping[str, Listing]] = {f"__{name}_chk": CHECKED for name in _BLOCKS}
 
     def machine_code(self, name: str) -> bytes:
         plain = name.removeprefix("__").removesuffix("_chk")

@@ -133,12 +133,10 @@ class Bodies(DeferredBodies):
 
     @cached_property
     def _conventions(self) -> int:
-        """struct lconv: ten texts, of which the decimal point is one, and fourteen small numbers."""
+        """struct lconv: ten texts, one of them the decimal point, and fourteen small numbers."""
         constant = self.library.constant
         empty = constant(b"\0")
-        return constant(
-            pack("<10Q", constant(b".\0"), *[empty] * 9) + b"\x7f" * 14 + bytes(2)
-        )
+        return constant(pack("<10Q", constant(b".\0"), *[empty] * 9) + b"\x7f" * 14 + bytes(2))
 
     def nl_langinfo(self, item: int) -> int:
         return self.nl_langinfo_l(item, 0)

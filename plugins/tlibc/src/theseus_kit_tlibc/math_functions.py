@@ -8,11 +8,11 @@ that only take a number apart are machine code.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from struct import pack, unpack
 from typing import Any, ClassVar
 
-from theseus_kit_tlibc.deferred import Deferred, DeferredBodies
+from theseus_kit_tlibc.deferred import DeferredBodies
 from theseus_kit_tlibc.listing import Listing
 
 SQRT = Listing("f20f51c0 sqrtsd xmm0, xmm0\n c3 ret")
@@ -88,7 +88,7 @@ def single(value: float) -> float:
 
 
 class Bodies(DeferredBodies):
-    LISTINGS: ClassVar[dict[str, Listing]] = {"sqrt": SQRT, "sqrtf": SQRTF, "frexpl": FREXPL}
+    LISTINGS: ClassVar[Mapping[str, Listing]] = {"sqrt": SQRT, "sqrtf": SQRTF, "frexpl": FREXPL}
 
     def __getattr__(self, name: str) -> Any:
         """``sin``, ``sinf``, ``sincos`` …: of a double, and the same for a float."""

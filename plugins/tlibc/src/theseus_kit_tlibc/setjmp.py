@@ -14,6 +14,7 @@ mangling guards against attackers, who have no business here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from theseus_kit_tlibc.deferred import DeferredBodies
@@ -104,7 +105,7 @@ _SIGNAL_MASK = "sigprocmask"
 
 
 class Bodies(DeferredBodies):
-    LISTINGS: ClassVar[dict[str, Listing]] = {
+    LISTINGS: ClassVar[Mapping[str, Listing]] = {
         "__sigsetjmp": SIGSETJMP,
         "_setjmp": SETJMP_WITHOUT_MASK,
         "setjmp": SETJMP,

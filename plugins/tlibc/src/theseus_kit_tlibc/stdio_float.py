@@ -14,11 +14,8 @@ _PRECISE = 12_000
 """Digits that hold the smallest long double exactly."""
 
 
-def written(
-    conversion: str, flags: bytes, precision: int | None, value: float | bytes
-) -> bytes:
-    """A number with its sign, neither padded nor cut; ``value`` is a double or a long double's
-    ten bytes."""
+def written(conversion: str, flags: bytes, precision: int | None, value: float | bytes) -> bytes:
+    """A number with its sign, not padded; ``value`` is a double or a long double's ten bytes."""
     if isinstance(value, bytes):
         negative, size = extended_value(value)
     else:
@@ -34,8 +31,8 @@ def written(
         places = "" if precision is None else f".{precision}"
         text = f"%{'#' if b'#' in flags else ''}{places}{conversion}" % float(size)
     else:
-        places = 6 if precision is None else precision
-        text = _decimal(Fraction(size), conversion.lower(), places, b"#" in flags)
+        digits = 6 if precision is None else precision
+        text = _decimal(Fraction(size), conversion.lower(), digits, b"#" in flags)
         text = text.upper() if conversion.isupper() else text
     return (sign + text).encode()
 
@@ -70,8 +67,7 @@ def _decimal(size: Fraction, conversion: str, places: int, alternative: bool) ->
 
 
 def _hexadecimal(size: Fraction, precision: int | None, alternative: bool, is_long: bool) -> str:
-    """glibc's: a double starts with the digit 1 (0 if it is denormal), a long double with the four
-    highest bits of its 64."""
+    """glibc's: a double starts with 1 (0 if denormal), a long double with its four highest bits."""
     digits, minimum, lead = (15, -16385, 3) if is_long else (13, -1022, 0)
     if not size:
         whole, exponent = 0, 0

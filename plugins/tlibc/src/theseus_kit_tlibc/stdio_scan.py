@@ -102,6 +102,12 @@ class _Counting:
         self.used -= byte != _EOF
         self._source.give_back(byte)
 
+    def is_at_end(self) -> bool:
+        """An item that meets the end is an input failure; else nothing fits, a matching failure."""
+        byte = self.take()
+        self.give_back(byte)
+        return byte == _EOF
+
     def skip_space(self) -> None:
         while (byte := self.take()) != _EOF and byte in _SPACE:
             pass
@@ -167,16 +173,20 @@ class Bodies(StringReader):
         for match in _DIRECTIVE.finditer(self.string(template)):
             conversion = match["conversion"]
             if match["literal"]:
+                if source.is_at_end():
+                    return assigned or _EOF
                 if not self._literal(source, match["literal"][0]):
-                    return self._end(source, assigned)
+                    return assigned
                 continue
             if conversion is None:
                 source.skip_space()
                 continue
             if conversion == b"%":
                 source.skip_space()
+                if source.is_at_end():
+                    return assigned or _EOF
                 if not self._literal(source, 37):
-                    return self._end(source, assigned)
+                    return assigned
                 continue
             if conversion[:1] not in b"cn[":
                 source.skip_space()
@@ -184,9 +194,11 @@ class Bodies(StringReader):
                 if not match["skip"]:
                     self._store(arguments, source.used, match["length"])
                 continue
+            if source.is_at_end():
+                return assigned or _EOF
             target = 0 if match["skip"] else arguments.integer()
             if not self._convert(source, match, target):
-                return self._end(source, assigned)
+                return assigned
             assigned += target != 0
         return assigned
 
@@ -250,13 +262,6 @@ class Bodies(StringReader):
             return True
         source.give_back(byte)
         return False
-
-    @staticmethod
-    def _end(source: _Counting, assigned: int) -> int:
-        """EOF where the input ended before anything was converted, else how much was."""
-        byte = source.take()
-        source.give_back(byte)
-        return _EOF if byte == _EOF and not assigned else assigned
 
 
 def _set(conversion: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from theseus_kit_tlibc.deferred import DeferredBodies
@@ -50,7 +51,7 @@ LDIV = Listing(
 
 
 class Bodies(DeferredBodies):
-    LISTINGS: ClassVar[dict[str, Listing]] = {
+    LISTINGS: ClassVar[Mapping[str, Listing]] = {
         "abs": ABS,
         **dict.fromkeys(("labs", "llabs", "imaxabs"), LABS),
         "div": DIV,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 from theseus_kit.errors import InvalidParameterError
@@ -43,7 +44,7 @@ _LONG_MAX, _ULONG_MAX = (1 << 63) - 1, (1 << 64) - 1
 
 
 class Bodies(StringReader):
-    LISTINGS: ClassVar[dict[str, Listing]] = dict.fromkeys(
+    LISTINGS: ClassVar[Mapping[str, Listing]] = dict.fromkeys(
         ("strtold", "strtold_l", "__strtold_l"), STRTOLD
     )
 

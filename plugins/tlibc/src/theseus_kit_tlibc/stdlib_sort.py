@@ -45,6 +45,7 @@ A merge sort that is stable and compares in the order glibc's does, so programs 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from theseus_kit_tlibc.deferred import DeferredBodies
@@ -276,7 +277,7 @@ BSEARCH = Listing(
 
 
 class Bodies(DeferredBodies):
-    LISTINGS: ClassVar[dict[str, Listing]] = {
+    LISTINGS: ClassVar[Mapping[str, Listing]] = {
         "qsort": QSORT,
         "qsort_r": QSORT_R,
         "bsearch": BSEARCH,

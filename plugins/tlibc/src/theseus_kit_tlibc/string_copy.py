@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from typing import ClassVar
 
 from theseus_kit_tlibc.errno import error_text
@@ -24,7 +25,7 @@ MEMPCPY = Listing(
 
 
 class Bodies(StringReader):
-    LISTINGS: ClassVar[dict[str, Listing]] = dict.fromkeys(("mempcpy", "__mempcpy"), MEMPCPY)
+    LISTINGS: ClassVar[Mapping[str, Listing]] = dict.fromkeys(("mempcpy", "__mempcpy"), MEMPCPY)
 
     def machine_code(self, name: str) -> bytes:
         return MEMPCPY.with_address(self.library.provided("memcpy"))

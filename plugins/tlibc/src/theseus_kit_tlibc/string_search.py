@@ -141,9 +141,12 @@ class Bodies(StringReader):
             lengths = _digits(one, at), _digits(other, at)
             if lengths[0] != lengths[1]:
                 return lengths[0] - lengths[1]
-        elif start < at and not one[start:at].strip(b"0"):
-            if one[at : at + 1].isdigit() or other[at : at + 1].isdigit():
-                return (one[at] - 48) % 256 - (other[at] - 48) % 256
+        elif (
+            start < at
+            and not one[start:at].strip(b"0")
+            and (one[at : at + 1].isdigit() or other[at : at + 1].isdigit())
+        ):
+            return (one[at] - 48) % 256 - (other[at] - 48) % 256
         return one[at] - other[at]
 
     def ffs(self, i: int) -> int:

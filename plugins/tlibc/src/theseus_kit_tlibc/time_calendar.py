@@ -72,9 +72,7 @@ class Bodies(StringReader):
         is_dst = int.from_bytes(wanted, "little", signed=True)
         local = self._seconds(tm)
         found = {local - zone.at(local + shift).offset for shift in (-_DAY, 0, _DAY)}
-        fitting = sorted(
-            moment for moment in found if moment + zone.at(moment).offset == local
-        )
+        fitting = sorted(moment for moment in found if moment + zone.at(moment).offset == local)
         matching = [moment for moment in fitting if zone.at(moment).is_dst == bool(is_dst)]
         if is_dst >= 0 and not matching:
             # The other kind of time is meant: its offset, wherever in the year it is used.
@@ -154,7 +152,9 @@ class Bodies(StringReader):
     def _text(self, template: bytes, tm: int) -> bytes:
         *fields, offset, name = _TM.unpack(self.library.memory.read(tm, _TM.size))
         zone = self.library.memory.read_string(name) if name else b""
-        return formatted_date(template, Date(*fields, offset, zone, self._seconds_of(fields)))
+        return formatted_date(
+            template, Date._make((*fields, offset, zone, self._seconds_of(fields)))
+        )
 
     def _current_zone(self) -> Zone:
         wanted = self.library.environment.get(b"TZ")

@@ -1,8 +1,8 @@
 """Time zones as TZ names them (tzset(3)), for :mod:`.time_calendar`.
 
-``:name`` or ``name`` is a file below /usr/share/zoneinfo *of the guest's namespace*; anything else
-is POSIX's form, ``CET-1CEST,M3.5.0,M10.5.0/3``. Without TZ it is /etc/localtime, and where a file is
-missing or nonsense it is UTC. Python's zoneinfo reads both forms: a POSIX rule is what a version-2
+``:name`` or ``name`` is a file below /usr/share/zoneinfo *of the guest's namespace*; all else is
+POSIX's form, ``CET-1CEST,M3.5.0,M10.5.0/3``. Without TZ it is /etc/localtime, and where a
+file is missing or nonsense it is UTC. Python's zoneinfo reads both forms: a POSIX rule is what a version-2
 file has behind its tables.
 """
 

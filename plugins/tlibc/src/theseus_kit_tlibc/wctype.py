@@ -25,7 +25,7 @@ def unicode_is(name: str, code: int) -> bool:
     )
     is_control = category in ("Cc", "Zl", "Zp")
     printing = category not in ("Cc", "Cs", "Cn", "Zl", "Zp")
-    alphabetic = category[0] == "L" or category in ("Nd", "Nl", "So") and character.isalpha()
+    alphabetic = category[0] == "L" or (category in ("Nd", "Nl", "So") and character.isalpha())
     alphabetic = alphabetic or category == "Nd"
     return {
         "upper": character.lower() != character,

@@ -7,7 +7,13 @@ from theseus_kit.machine import machine_names
 
 from .conftest import in_the_guest, programs_of
 
-SOURCES = ("text_program.c", "wide_program.c", "time_program.c", "math_program.c", "stdio_program.c")
+SOURCES = (
+    "text_program.c",
+    "wide_program.c",
+    "time_program.c",
+    "math_program.c",
+    "stdio_program.c",
+)
 PROGRAMS = [(source, name) for source in SOURCES for name in programs_of(source)]
 
 
