@@ -283,7 +283,7 @@ class CCalls:
             lambda killed: tell_of_kill(machine, hooks, tasks, killed),
             lambda unwinding: _take_up(hooks, unwinding),
             tasks.is_passing,
-            lambda: tasks.handle_signals(),
+            tasks.interrupted,
         )
         return maker(
             function.body, failure, machine.float_argument, machine.set_float_result

@@ -55,6 +55,8 @@ class Scheduler:
         self.handle_signals: Callable[[], bool] = _no_signals
         """Runs the handlers of the current task's signals, at rest. False if a wait that one of
         them ended is not to be taken up again (SA_RESTART). The C library's to set."""
+        self.at_cancellation_point: Callable[[], None] = _nothing
+        """Ends the current task if it is cancelled. The C library's to set."""
         self.is_broken = False
         """An error from elsewhere has dropped guest frames of the main task, wherever they stood:
         what they worked on must be left alone."""
@@ -175,6 +177,8 @@ class Scheduler:
             raise PlatformError("a signal has to be handled", errno.EINTR)
         if task.has_signal:
             self.handle_signals()  # which may wait
+        if task.is_cancelled:
+            task.has_signal = True  # its next wait is to end at once
         return woken_by
 
     def yield_(self) -> None:
@@ -193,6 +197,7 @@ class Scheduler:
                 task.state = RUNNING
             if task.has_signal:
                 self.handle_signals()
+                task.has_signal = task.is_cancelled
 
     def signal(self, task: Task) -> None:
         """Have another task handle its signals: where it waits that wait ends (EINTR).
@@ -203,6 +208,11 @@ class Scheduler:
         if task.body is not None or self._machine.waiting(task.thread):
             task.has_signal = True
             task.wake(_INTERRUPTED)
+
+    def interrupted(self) -> None:
+        """A C function that a signal has ended returns: its handlers run, or the task ends."""
+        self.handle_signals()
+        self.at_cancellation_point()
 
     def interrupt_wait(self, task: Task) -> bool:
         """Make a task's wait raise PlatformError (EINTR); False if it does not wait."""
@@ -369,6 +379,10 @@ class Scheduler:
 
 def _no_signals() -> bool:
     return False
+
+
+def _nothing() -> None:
+    """There is nobody that could cancel a task."""
 
 
 def _no_backtrace(task: Task) -> tuple[BacktraceEntry, ...]:

@@ -33,7 +33,8 @@ class Task:
 
     __slots__ = (
         *("id", "name", "stack", "thread", "catches", "result", "killed", "ended"),
-        *("state", "waits_for", "woken_by", "wait_number", "error", "has_signal"),
+        *("state", "waits_for", "woken_by", "wait_number", "error"),
+        *("has_signal", "is_cancelled"),
         *("body", "greenlet", "host_thread", "make_ready", "is_joinable", "owns_stack"),
         "__weakref__",
     )
@@ -64,6 +65,8 @@ class Task:
         """What it has to raise when it goes on."""
         self.has_signal = False
         """A signal has to be handled before it waits or goes on."""
+        self.is_cancelled = False
+        """It is to end where it next waits (pthread_cancel(3))."""
         self.body: Callable[[], Any] | None = None
         """What it runs; None for the main task, and once it has begun."""
         self.greenlet: Any = None

@@ -221,6 +221,7 @@ class Tasks(Scheduler):
                     self._raise(task)
                 if task.has_signal:
                     self.handle_signals()
+                    task.has_signal = task.is_cancelled
                 if body is not None:
                     task.result = body()
             except TaskExit as end:

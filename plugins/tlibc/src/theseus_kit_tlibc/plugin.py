@@ -21,6 +21,7 @@ from theseus_kit_tlibc.math import Math
 from theseus_kit_tlibc.poll import Poll
 from theseus_kit_tlibc.pthread import Pthread
 from theseus_kit_tlibc.pthread_attr import PthreadAttr
+from theseus_kit_tlibc.pthread_cancel import PthreadCancel
 from theseus_kit_tlibc.pthread_cleanup import PthreadCleanup
 from theseus_kit_tlibc.pthread_cond import PthreadCond
 from theseus_kit_tlibc.pthread_key import PthreadKey
@@ -86,6 +87,7 @@ class CLibraryPlugin(Plugin):
         sending = SignalSending(library, self._signal)
         waiting = SignalWaiting(library, self._signal, sending)
         self._cleanup = PthreadCleanup(library)
+        self._cancel = PthreadCancel(library, self._cleanup)
         self._stdlib = Stdlib(library)
         fcntl = Fcntl(library)
         self._files = StdioFiles(library, fcntl, self._errno)
@@ -105,7 +107,7 @@ class CLibraryPlugin(Plugin):
             *(self._files, StdioPrint(library, self._files)),
             *(PthreadAttr(library), PthreadKey(library), PthreadMutex(library, mutexes)),
             *(PthreadCond(library, mutexes), PthreadRwlock(library), PthreadSync(library)),
-            self._cleanup,
+            *(self._cleanup, self._cancel),
             *(Semaphore(library), futex, SysPrctl(library), Poll(library, waiting.masked)),
             *(SysEpoll(library, waiting.masked), SysEventfd(library)),
         )
@@ -141,6 +143,7 @@ class CLibraryPlugin(Plugin):
         self._signal.task_ended(task)
         self._link.task_ended(task)
         self._cleanup.task_ended(task)
+        self._cancel.task_ended(task)
         self._errno.forget(task)
 
     @hookimpl

@@ -172,7 +172,7 @@ class Pthread(Header):
                 except PlatformError as error:
                     if error.errno != errno.EINTR:
                         raise
-                    tasks.handle_signals()
+                    tasks.interrupted()
         finally:
             del self._joining[me]
         if retval:

@@ -9,9 +9,9 @@ C compiled without exceptions has its handlers in frames that can be jumped to, 
     }
     __pthread_register_cancel(buffer);
 
-C++, and C compiled with exceptions, have landing pads, which the provider of unwinding runs. Of each
-guest call that the thread is in first the buffers are gone through, innermost first, and then the
-landing pads outside of them: what C++ functions stand inside of a C function with a handler go
+C++, and C compiled with exceptions, have landing pads, which the provider of unwinding runs. Of
+each guest call that the thread is in first the buffers are gone through, innermost first, and then
+the landing pads outside of them: what C++ functions stand inside of a C function with a handler go
 without their destructors. Source: glibc's nptl/unwind.c.
 
 __pthread_unwind_buf_t is what __sigsetjmp fills: rbx rbp r12 r13 r14 r15 rsp rip, and more.

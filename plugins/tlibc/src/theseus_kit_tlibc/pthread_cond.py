@@ -141,4 +141,5 @@ class PthreadCond(Header):
         is_woken = self._parked.wait_uninterrupted(cond, timeout_ns)
         self._mutexes.lock(mutex)
         self._mutexes.set_count(mutex, count)
+        self.library.services.tasks.at_cancellation_point()
         return is_woken

@@ -288,14 +288,14 @@ class SignalSending(Header):
         task.has_signal = False
         unblocked = self._signals().unblocked
         if not unblocked or not self.library.machine.can_call:
-            return not unblocked
+            return not (unblocked or task.is_cancelled)
         restarts = all(
             self._is_ignored(number) or self._signal.action(number).flags & SA_RESTART
             for number in range(1, SIGNALS + 1)
             if unblocked >> (number - 1) & 1
         )
         self.library.machine.call(self._handling)
-        return restarts
+        return restarts and not task.is_cancelled
 
     def has_handler(self, chosen: int) -> bool:
         """Whether one of some signals, given as a mask, does anything."""

@@ -77,7 +77,7 @@ class SignalWaiting(Header):
                 self.library.services.tasks.wait(queue)
             except PlatformError as error:
                 handles = self._sending.has_handler(self._signals_unblocked())
-                if error.errno != errno.EINTR or handles:
+                if error.errno != errno.EINTR or handles or self.library.task.is_cancelled:
                     raise
                 self._sending.handle()
 
@@ -100,7 +100,7 @@ class SignalWaiting(Header):
             except PlatformError as error:
                 if error.errno != errno.EINTR:
                     raise
-                self._sending.handle()
+                self.library.services.tasks.interrupted()
             else:
                 return 0
 

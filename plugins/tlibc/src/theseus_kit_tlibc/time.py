@@ -170,6 +170,7 @@ class Time(Header):
         except PlatformError as error:
             if error.errno != errno.EINTR:
                 raise
+            self.library.services.tasks.interrupted()
             return max(deadline - clock.monotonic_ns(), 0) // NANOSECONDS
         return 0
 
