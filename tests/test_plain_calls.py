@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from theseus_kit import Platform
-from theseus_kit.runtime.library import NotNowError
+from theseus_kit.runtime.guest_function import NotNowError
 from theseus_kit.runtime.plain_calls import CALLS_BEFORE
 
 WASM = """

@@ -212,3 +212,7 @@ class MissingSymbolError(GuestError):
 
 class MachineError(TheseusKitError):
     """The machine itself cannot go on: closed, dead after a kill, or broken."""
+
+
+class MachineBusyError(MachineError):
+    """Another host thread runs guest code of the machine: nothing was done."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
+import time
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from theseus_kit.errors import MachineError
-from theseus_kit.runtime.library import let_stand_in
+from theseus_kit.runtime.guest_function import NotNowError, let_stand_in
 
 U64, COUNTER = ctypes.c_uint64, ctypes.POINTER(ctypes.c_uint32)
 
@@ -133,14 +135,14 @@ def test_each_of_many_finalisers_that_had_to_wait_runs_once(bench: Any) -> None:
     counter = ctypes.c_uint32(0)
 
     def inside(_: int) -> int:
-        for _ in range(40):
+        for _ in range(2000):  # more than calls could nest
             increment(counter)
         return 0
 
     bench.machine.call(bench.machine.export(inside, 1, reenters=False), [0])
     assert counter.value == 0
     read(0)
-    assert counter.value == 40
+    assert counter.value == 2000
 
 
 def test_an_error_kept_for_an_outer_call_is_not_an_inner_ones(bench: Any) -> None:
@@ -197,3 +199,46 @@ def test_threads_that_take_turns_call_as_they_like(bench: Any) -> None:
         calls()
     assert found == [*range(100)] * 6
     assert bench.library.nesting == 0
+
+
+def test_threads_that_call_at_once_are_served_or_refused(bench: Any) -> None:
+    kind = bench.types.function_type(U64, U64)
+    call = bench.function("call_with", U64, kind, U64)
+    first = bench.function("first_argument", U64, U64)
+    eighth = bench.function("eighth_argument", U64, *[U64] * 8)
+    increment = bench.function("increment", None, COUNTER)
+    counter = ctypes.c_uint32(0)
+    wrong: list[Any] = []
+
+    def serve(number: int) -> int:
+        inner: int = call(callback, number + 1) if number % 2 else first(number)
+        return inner
+
+    callback = kind(serve)
+
+    def calls(start: int) -> None:
+        for number in range(start, start + 200):
+            try:
+                found = (first(number), eighth(*range(number, number + 8)), call(callback, number))
+                if found != (number, number + 7, number + number % 2):
+                    wrong.append(found)
+            except NotNowError:
+                time.sleep(0)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the test tells
+                wrong.append(error)
+            increment(counter)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=calls, args=(1000 * index,)) for index in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    first(0)
+    assert wrong == []
+    assert counter.value == 800
+    assert (bench.library.nesting, bench.library.errors) == (0, [])

@@ -7,14 +7,14 @@ declared, a program calls a few dozen.
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from theseus_kit.errors import GuestError, MachineError
+from theseus_kit.errors import GuestError, MachineBusyError, MachineError
+from theseus_kit.runtime.guest_function import GuestFunction, NotNowError
 from theseus_kit.runtime.marshalling import (
     argument_converter,
     convert_arguments,
@@ -26,12 +26,9 @@ from theseus_kit.runtime.scratch import Scratch
 from theseus_kit.runtime.stack_arguments import LIMIT, StackCalls, needs_block
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from pluggy import HookRelay
 
     from theseus_kit.machine.protocol import Machine
-    from theseus_kit.runtime.package import PrivatePackage
     from theseus_kit.runtime.task_states import TaskStates
     from theseus_kit.task import Tasks
 
@@ -52,10 +49,6 @@ def _has_room(frames: int) -> bool:
 CALLS_BEFORE = 32
 """Calls of a function before it gets code of its own, which costs as much as some hundred of them
 save; half of that where a function of the same shape has it already."""
-
-
-class NotNowError(MachineError):
-    """Guest code cannot be called at this moment: by nobody, or not by this thread."""
 
 
 class GuestLibrary:
@@ -83,6 +76,7 @@ class GuestLibrary:
         self.calls_before = calls_before
         self.deferred: deque[tuple[GuestFunction, tuple[Any, ...]]] = deque()
         """Calls kept for later: function and arguments."""
+        self._is_running_deferred = False
         self.errors: list[BaseException] = []
         """What callbacks raised and did not answer for, until the call they ran in returns."""
         self._is_short_of_room = False
@@ -225,6 +219,8 @@ class GuestLibrary:
                     scratch.top = mark
                     if len(entries) > depth:
                         passing.drop(depth)
+            except MachineBusyError:
+                raise self.refusal(name) from None
             finally:
                 release()
             return None if result is None else result(rax)
@@ -276,119 +272,16 @@ class GuestLibrary:
         return NotNowError(f"{name}: guest code cannot be called now, or not by this thread")
 
     def run_deferred(self) -> None:
-        """Run what finalisers could not run at the time."""
-        for _ in range(len(self.deferred)):  # what must wait still goes back to the end
-            if not self.deferred:
-                return  # each of these calls runs what is deferred, too
-            function, arguments = self.deferred.popleft()
-            function(*arguments)
+        """Run what finalisers could not run at the time.
 
-
-class GuestFunction:
-    """A C function of the library; set ``restype`` and ``argtypes`` as on a ctypes function."""
-
-    __slots__ = (
-        *("__name__", "_argtypes", "_calls_left", "_deletes", "_invoke", "_library"),
-        *("_places", "_restype", "_specialised"),
-    )
-
-    def __init__(self, library: GuestLibrary, name: str) -> None:
-        self._library = library
-        self.__name__ = name
-        self._deletes = name.endswith("_delete")
-        self._restype: Any = ctypes.c_int
-        self._argtypes: Sequence[Any] | None = None
-        self._places: list[tuple[dict[str, Any], str]] = []
-        """Namespaces, and the name this function has there."""
-        self._reset()
-
-    @property
-    def restype(self) -> Any:
-        return self._restype
-
-    @restype.setter
-    def restype(self, kind: Any) -> None:
-        self._restype = kind
-        self._reset()
-
-    @property
-    def argtypes(self) -> Sequence[Any] | None:
-        return self._argtypes
-
-    @argtypes.setter
-    def argtypes(self, kinds: Sequence[Any] | None) -> None:
-        self._argtypes = None if kinds is None else tuple(kinds)
-        self._reset()
-
-    @property
-    def address(self) -> int:
-        """Where the function is in guest memory. Raises AttributeError if the library lacks it."""
-        return self._library.address_of(self.__name__)
-
-    def stand_in(self, namespace: dict[str, Any], name: str) -> None:
-        """Let the function's own code, once there is some, take its place in a namespace."""
-        self._places.append((namespace, name))
-
-    def forget(self) -> None:
-        """Drop the signature and what it was compiled into, but for whether it has a result."""
-        self._argtypes = None
-        self._restype = None if self._restype is None else ctypes.c_int
-        self._reset()
-
-    def _reset(self) -> None:
-        self._invoke: Callable[..., Any] | None = None
-        self._specialised: Callable[..., Any] | None = None
-        self._calls_left = self._library.calls_before
-        self._show(self)
-
-    def _show(self, function: Callable[..., Any]) -> None:
-        for namespace, name in self._places:
-            namespace[name] = function
-
-    def _bind(self) -> Callable[..., Any]:
-        """Return what makes the next call; after many, what makes all that come."""
-        library, argtypes = self._library, self._argtypes
-        self._calls_left -= 1
-        if self._calls_left < 0 and argtypes is not None:
-            specialised = library.specialise(self, self.address, self._restype, argtypes)
-            if specialised is not None:
-                self._specialised = specialised
-                self._show(specialised)
-                return specialised
-            self._calls_left = sys.maxsize
-        invoke = self._invoke
-        if invoke is None:
-            invoke = self._invoke = library.bind(
-                self.__name__, self.address, self._restype, argtypes
-            )
-        return invoke
-
-    def __call__(self, *arguments: Any) -> Any:
-        if self._specialised is not None:
-            return self._specialised(*arguments)
-        library = self._library
-        if self._deletes and library.tasks is not None and library.tasks.is_broken:
-            return None  # deleting what a dropped call was working on is no more possible
-        if library.is_closed:
-            if self._restype is None:
-                return None  # a finaliser with nothing left to finalise
-            library.check_open()
-        invoke = self._bind()
+        Not inside itself: each of these calls, and each thread that calls meanwhile, comes here.
+        """
+        if self._is_running_deferred:
+            return
+        self._is_running_deferred = True
         try:
-            return invoke(*arguments)
-        except NotNowError:
-            if self._restype is not None:
-                raise
-            library.deferred.append((self, arguments))
-            return None
-
-    def __repr__(self) -> str:
-        return f"<GuestFunction {self.__name__}>"
-
-
-def let_stand_in(package: PrivatePackage, module: ModuleType) -> None:
-    """Let the functions that a module of the package keeps as globals be replaced by their code."""
-    namespace = vars(module)
-    for name, value in namespace.items():
-        if isinstance(value, GuestFunction):
-            value.stand_in(namespace, name)
+            for _ in range(len(self.deferred)):  # what must wait still goes back to the end
+                function, arguments = self.deferred.popleft()
+                function(*arguments)
+        finally:
+            self._is_running_deferred = False

@@ -22,8 +22,8 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from theseus_kit.errors import GuestError, MachineError, ModuleError
-from theseus_kit.runtime.library import NotNowError
+from theseus_kit.errors import GuestError, MachineBusyError, ModuleError
+from theseus_kit.runtime.guest_function import NotNowError
 from theseus_kit.runtime.marshalling import pointer_maker
 from theseus_kit.runtime.prepared_code import (
     VALUE_SIZE,
@@ -179,12 +179,15 @@ class Preparer:
             "    except GuestError:",
             "        del errors[kept:]",
             "        raise",
+            "    except MachineBusyError:",
+            "        raise NotNow(in_use) from None",
             "    finally:",
             "        release()",
         ]
         return self._compiler.compile(
             lines,
             GuestError=GuestError,
+            MachineBusyError=MachineBusyError,
             NotNow=NotNowError,
             acquire=self._library.lock.acquire,
             closed="prepared call: its platform is closed",
@@ -224,9 +227,8 @@ class Preparer:
                 "    if deferred and machine.can_call: run_deferred()",
                 "    try:",
                 "        return enter()",
-                "    except MachineError:",
-                "        if machine.can_call: raise",
-                "        raise NotNow(not_now) from None",
+                "    except MachineBusyError:",
+                "        raise NotNow(in_use) from None",
             ]
         else:
             lines += [
@@ -249,8 +251,7 @@ class Preparer:
             in_use=f"{name}: another thread is using this platform",
             keep=place,
             machine=self._machine,
-            MachineError=MachineError,
-            not_now=str(self._library.refusal(name)),
+            MachineBusyError=MachineBusyError,
             release=self._library.lock.release,
             run_deferred=self._library.run_deferred,
         )

@@ -13,7 +13,8 @@ from theseus_kit.runtime.artifacts import CompileOn, ModuleLoader, Settings, con
 from theseus_kit.runtime.callbacks import FunctionTypes
 from theseus_kit.runtime.error_chains import AMENDMENTS
 from theseus_kit.runtime.guest_ctypes import guest_ctypes, guest_platform, guest_sys
-from theseus_kit.runtime.library import GuestLibrary, let_stand_in
+from theseus_kit.runtime.guest_function import let_stand_in
+from theseus_kit.runtime.library import GuestLibrary
 from theseus_kit.runtime.package import PrivatePackage
 from theseus_kit.runtime.plain_calls import replace_hot_methods
 from theseus_kit.runtime.prepared import Preparer

@@ -21,7 +21,7 @@ from struct import Struct
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
-from theseus_kit.errors import GuestError
+from theseus_kit.errors import GuestError, MachineBusyError
 from theseus_kit.runtime.marshalling import (
     REFERENCE,
     SIGNED,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _WORD: Final = "0xFFFF_FFFF_FFFF_FFFF"
 _SHARED: Final = {
     "GuestError": GuestError,
+    "MachineBusyError": MachineBusyError,
     "address_of": U64.unpack_from,
     "addressof": ctypes.addressof,
     "array_type": type(ctypes.Array),
@@ -140,7 +141,8 @@ def _source(restype: Any, argtypes: Sequence[Any], *, deletes: bool) -> str:
         f"        rax = direct({{first}}{''.join(f', {word}' for word in words)})",
         "        if rax is None:",
         f"            if not machine.can_call: {refused}",
-        f"            rax = slow_call(({''.join(f'{word}, ' for word in words)}))",
+        f"            try: rax = slow_call(({''.join(f'{word}, ' for word in words)}))",
+        f"            except MachineBusyError: {refused}",
         "    except GuestError:",
         "        del errors[kept:]",  # the call they were kept for does not return
         "        raise",

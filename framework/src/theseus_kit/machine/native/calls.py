@@ -12,7 +12,7 @@ from struct import Struct
 from threading import get_ident
 from typing import Any
 
-from theseus_kit.errors import MachineError
+from theseus_kit.errors import MachineBusyError, MachineError
 from theseus_kit.machine.native import layout
 from theseus_kit.machine.native.context import CALLS, GUEST, THREAD, THREAD_POINTER, Context
 from theseus_kit.machine.native.memory import NativeMemory
@@ -94,7 +94,7 @@ class Calls:
         self.require_open()
         if not self.may_call:
             if self._owner != get_ident():
-                raise MachineError(f"cannot {what} while another thread runs guest code")
+                raise MachineBusyError(f"cannot {what} while another thread runs guest code")
             raise MachineError(
                 f"cannot {what} inside a system call or an export that does not re-enter"
             )
@@ -151,14 +151,14 @@ class Calls:
             self._attach()
             result = enter(place, address, stack_pointer, *words)
             if result is None:
-                raise MachineError("the calling thread cannot be made ready for guest code")
+                raise MachineBusyError("the calling thread cannot be made ready for guest code")
         return result
 
     def _attach(self) -> None:
         """Make the machine the calling thread's. Raises MachineError while it is another's."""
         record = self._process.attach()
         if self._words[CALLS] and self._words[THREAD] != record:
-            raise MachineError("another thread is running code of this machine")
+            raise MachineBusyError("another thread is running code of this machine")
         self._words[THREAD] = record
         self._owner = get_ident()
 

@@ -1,0 +1,133 @@
+"""C functions of the guest library, as ctypes would show them: callables with a signature.
+
+How a signature is turned into a call is the library's business (:mod:`.library`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from theseus_kit.errors import MachineError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from theseus_kit.runtime.library import GuestLibrary
+    from theseus_kit.runtime.package import PrivatePackage
+
+
+class NotNowError(MachineError):
+    """Guest code cannot be called at this moment: by nobody, or not by this thread."""
+
+
+class GuestFunction:
+    """A C function of the library; set ``restype`` and ``argtypes`` as on a ctypes function."""
+
+    __slots__ = (
+        *("__name__", "_argtypes", "_calls_left", "_deletes", "_invoke", "_library"),
+        *("_places", "_restype", "_specialised"),
+    )
+
+    def __init__(self, library: GuestLibrary, name: str) -> None:
+        self._library = library
+        self.__name__ = name
+        self._deletes = name.endswith("_delete")
+        self._restype: Any = ctypes.c_int
+        self._argtypes: Sequence[Any] | None = None
+        self._places: list[tuple[dict[str, Any], str]] = []
+        """Namespaces, and the name this function has there."""
+        self._reset()
+
+    @property
+    def restype(self) -> Any:
+        return self._restype
+
+    @restype.setter
+    def restype(self, kind: Any) -> None:
+        self._restype = kind
+        self._reset()
+
+    @property
+    def argtypes(self) -> Sequence[Any] | None:
+        return self._argtypes
+
+    @argtypes.setter
+    def argtypes(self, kinds: Sequence[Any] | None) -> None:
+        self._argtypes = None if kinds is None else tuple(kinds)
+        self._reset()
+
+    @property
+    def address(self) -> int:
+        """Where the function is in guest memory. Raises AttributeError if the library lacks it."""
+        return self._library.address_of(self.__name__)
+
+    def stand_in(self, namespace: dict[str, Any], name: str) -> None:
+        """Let the function's own code, once there is some, take its place in a namespace."""
+        self._places.append((namespace, name))
+
+    def forget(self) -> None:
+        """Drop the signature and what it was compiled into, but for whether it has a result."""
+        self._argtypes = None
+        self._restype = None if self._restype is None else ctypes.c_int
+        self._reset()
+
+    def _reset(self) -> None:
+        self._invoke: Callable[..., Any] | None = None
+        self._specialised: Callable[..., Any] | None = None
+        self._calls_left = self._library.calls_before
+        self._show(self)
+
+    def _show(self, function: Callable[..., Any]) -> None:
+        for namespace, name in self._places:
+            namespace[name] = function
+
+    def _bind(self) -> Callable[..., Any]:
+        """Return what makes the next call; after many, what makes all that come."""
+        library, argtypes = self._library, self._argtypes
+        self._calls_left -= 1
+        if self._calls_left < 0 and argtypes is not None:
+            specialised = library.specialise(self, self.address, self._restype, argtypes)
+            if specialised is not None:
+                self._specialised = specialised
+                self._show(specialised)
+                return specialised
+            self._calls_left = sys.maxsize
+        invoke = self._invoke
+        if invoke is None:
+            invoke = self._invoke = library.bind(
+                self.__name__, self.address, self._restype, argtypes
+            )
+        return invoke
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._specialised is not None:
+            return self._specialised(*arguments)
+        library = self._library
+        if self._deletes and library.tasks is not None and library.tasks.is_broken:
+            return None  # deleting what a dropped call was working on is no more possible
+        if library.is_closed:
+            if self._restype is None:
+                return None  # a finaliser with nothing left to finalise
+            library.check_open()
+        invoke = self._bind()
+        try:
+            return invoke(*arguments)
+        except NotNowError:
+            if self._restype is not None:
+                raise
+            library.deferred.append((self, arguments))
+            return None
+
+    def __repr__(self) -> str:
+        return f"<GuestFunction {self.__name__}>"
+
+
+def let_stand_in(package: PrivatePackage, module: ModuleType) -> None:
+    """Let the functions that a module of the package keeps as globals be replaced by their code."""
+    namespace = vars(module)
+    for name, value in namespace.items():
+        if isinstance(value, GuestFunction):
+            value.stand_in(namespace, name)
