@@ -28,6 +28,7 @@ from theseus_kit.values.linkage import CFunction, CObject, ErrorConvention
 if TYPE_CHECKING:
     from theseus_kit_tlibc import ctype, locale
     from theseus_kit_tlibc.library import Library
+    from theseus_kit_tlibc.link import Link
     from theseus_kit_tlibc.listing import Listing
     from theseus_kit_tlibc.stdio_files import StdioFiles
     from theseus_kit_tlibc.stdlib import Stdlib
@@ -76,11 +77,17 @@ class Deferred:
     """The tables of a platform, and the modules behind them as far as they are imported."""
 
     def __init__(
-        self, library: Library, tables: Iterable[Table], stdio: StdioFiles, stdlib: Stdlib
+        self,
+        library: Library,
+        tables: Iterable[Table],
+        stdio: StdioFiles,
+        stdlib: Stdlib,
+        link: Link,
     ) -> None:
         self.library = library
         self.stdio = stdio
         self.stdlib = stdlib
+        self.link = link
         self._tables = tables
         self._bodies: dict[str, DeferredBodies] = {}
 

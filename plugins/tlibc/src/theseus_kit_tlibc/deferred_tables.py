@@ -54,4 +54,27 @@ SCANNING = (
     ),
 )
 
-TABLES = (*STRINGS, *NUMBERS, *CHARACTERS, *DATES, *ARITHMETIC, *MESSAGES, *SCANNING)
+SYSTEM = (
+    Table(
+        "unistd_system",
+        "unistd.h",
+        """
+        int uname(struct utsname *buf)
+        int get_nprocs(void) = get_nprocs_conf
+        int __sched_cpucount(size_t size, const cpu_set_t *mask)
+        int posix_madvise(void *address, size_t length, int advice)
+    """,
+        MINUS_ONE,
+    ),
+    Table(
+        "dlfcn",
+        "dlfcn.h",
+        """
+        void *dlopen(const char *filename, int flags)
+        int dlclose(void *handle)
+        int dladdr(const void *address, void *info)
+    """,
+    ),
+)
+
+TABLES = (*STRINGS, *NUMBERS, *CHARACTERS, *DATES, *ARITHMETIC, *MESSAGES, *SCANNING, *SYSTEM)

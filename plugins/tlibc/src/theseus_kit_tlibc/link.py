@@ -158,6 +158,10 @@ class Link(Header):
         text, self._error = self._error, b""
         return self.library.constant(text + b"\0") if text else 0
 
+    def set_error(self, text: bytes) -> None:
+        """Keep what dlerror is to tell."""
+        self._error = text
+
     def image_loaded(self) -> None:
         self._loads += 1
 

@@ -92,7 +92,7 @@ class CLibraryPlugin(Plugin):
         fcntl = Fcntl(library)
         self._files = StdioFiles(library, fcntl, self._errno)
         library.at_exit.append(self._files.flush_all)
-        self._deferred = Deferred(library, TABLES, self._files, self._stdlib)
+        self._deferred = Deferred(library, TABLES, self._files, self._stdlib, self._link)
         mutexes = Mutexes(library)
         futex = Futex(library)
         self._headers = (

@@ -2,8 +2,8 @@
 
 ``:name`` or ``name`` is a file below /usr/share/zoneinfo *of the guest's namespace*; all else is
 POSIX's form, ``CET-1CEST,M3.5.0,M10.5.0/3``. Without TZ it is /etc/localtime, and where a
-file is missing or nonsense it is UTC. Python's zoneinfo reads both forms: a POSIX rule is what a version-2
-file has behind its tables.
+file is missing or nonsense it is UTC. Python's zoneinfo reads both forms: a POSIX rule is what a
+version-2 file has behind its tables.
 """
 
 from __future__ import annotations
