@@ -77,4 +77,27 @@ SYSTEM = (
     ),
 )
 
-TABLES = (*STRINGS, *NUMBERS, *CHARACTERS, *DATES, *ARITHMETIC, *MESSAGES, *SCANNING, *SYSTEM)
+CONVERSION = (
+    Table(
+        "iconv",
+        "iconv.h",
+        """
+        iconv_t *iconv_open(const char *tocode, const char *fromcode)
+        int iconv_close(iconv_t *cd)
+        size_t iconv(iconv_t *cd, char **inbuf, size_t *inleft, char **outbuf, size_t *outleft)
+    """,
+        MINUS_ONE,
+    ),
+)
+
+TABLES = (
+    *STRINGS,
+    *NUMBERS,
+    *CHARACTERS,
+    *DATES,
+    *ARITHMETIC,
+    *MESSAGES,
+    *SCANNING,
+    *SYSTEM,
+    *CONVERSION,
+)

@@ -90,4 +90,24 @@ static void wide_strings(void) {
     number(wcstol(L" -123x", &end, 0)), number(wcstoul(L"ff", &end, 16)), real(wcstod(L"2.5e1z", &end));
 }
 
-RUN(locales, conversion, classification, wide_strings)
+#include <iconv.h>
+static void sets(void) {
+    const char *names[][2] = {{"UTF-16LE", "UTF-8"}, {"UTF-8", "ISO-8859-1"}, {"ISO-8859-1", "UTF-8"}, {"WCHAR_T", "UTF-8"}, {"UTF-8", "UTF-16BE"}, {"ASCII", "UTF-8"}, {"UTF-8", "NONE"}, {"UTF-16", "UTF-8"}};
+    const char *texts[] = {"plain", "\xc3\xa9\xe2\x82\xac", "a\xc3", "b\xff z", "\xf0\x9f\x98\x80"};
+    for (int i = 0; i < 8; i++) {
+        errno = 0;
+        iconv_t cd = iconv_open(names[i][0], names[i][1]);
+        both(cd == (iconv_t)-1);
+        if (cd == (iconv_t)-1) continue;
+        for (int t = 0; t < 5; t++)
+            for (size_t room = i == 7 ? 21 : 3; room < 40; room += 18) { /* glibc writes the byte order mark apart */
+                char in[20], out[40], *from = in, *to = out;
+                size_t left = strlen(strcpy(in, texts[t])), space = room;
+                memset(out, 0, 40), iconv(cd, 0, 0, 0, 0), errno = 0;
+                both(iconv(cd, &from, &left, &to, &space)), number(from - in), number(left), number(to - out), number(space), bytes(out, 40);
+            }
+        both(iconv_close(cd));
+    }
+}
+
+RUN(sets, locales, conversion, classification, wide_strings)
