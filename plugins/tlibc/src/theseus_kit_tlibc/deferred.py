@@ -52,6 +52,8 @@ class Table(NamedTuple):
     reenters: bool = False
     blocks: bool = False
     machine_code: bool = False
+    machine_code_only: bool = False
+    """No Python body can do the same: it calls back, jumps, or answers in other registers."""
 
 
 class DeferredBodies:
@@ -118,12 +120,12 @@ class Deferred:
                 body = self._later(table.module, name.lstrip("_"))
                 for symbol in (name, *others.split()):
                     code = None
-                    if table.machine_code:
+                    if table.machine_code or table.machine_code_only:
                         code = partial(self._machine_code, table.module, symbol)
                     yield CFunction(
                         prototype if symbol == name else prototype.replace(name, symbol, 1),
                         body, table.header, table.on_error, table.reenters, code,
-                        "", table.blocks, False,
+                        "", table.blocks, table.machine_code_only,
                     )  # fmt: skip
 
     def system_calls(self) -> tuple[()]:

@@ -55,7 +55,7 @@ NUMBERS = (
         """
         void strtold(const char *nptr, char **endptr) = strtold_l __strtold_l
     """,
-        machine_code=True,
+        machine_code_only=True,
     ),
     Table(
         "stdlib_sort",
@@ -65,7 +65,7 @@ NUMBERS = (
         void qsort_r(void *base, size_t n, size_t size, void *compare, void *argument)
         void *bsearch(const void *key, const void *base, size_t n, size_t size, void *compare)
     """,
-        machine_code=True,
+        machine_code_only=True,
     ),
     Table(
         "stdlib_division",
@@ -76,7 +76,7 @@ NUMBERS = (
         long div(int numerator, int denominator)
         long ldiv(long numerator, long denominator) = lldiv imaxdiv
     """,
-        machine_code=True,
+        machine_code_only=True,
     ),
     Table(
         "setjmp",
@@ -87,7 +87,7 @@ NUMBERS = (
         int __sigsetjmp(void *env, int savemask)
         void longjmp(void *env, int val) = _longjmp siglongjmp __longjmp_chk
     """,
-        machine_code=True,
+        machine_code_only=True,
     ),
 )
 
@@ -98,7 +98,6 @@ ARITHMETIC = (
         """
         double sqrt(double x)
         float sqrtf(float x)
-        void frexpl(int *exponent)
     """,
         machine_code=True,
     ),
@@ -128,6 +127,7 @@ ARITHMETIC = (
         int ilogb(double x)
     """,
     ),
+    Table("math_functions", "math.h", "void frexpl(int *exponent)", machine_code_only=True),
     Table(
         "fenv",
         "fenv.h",
@@ -137,7 +137,7 @@ ARITHMETIC = (
         int fetestexcept(int exceptions)
         int feclearexcept(int exceptions)
     """,
-        machine_code=True,
+        machine_code_only=True,
     ),
     Table(
         "stdlib_environment",
