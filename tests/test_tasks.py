@@ -111,8 +111,8 @@ def test_threads_of_a_module_share_its_memory_and_wake_who_waits(threads):
 
 def test_a_trap_of_a_thread_ends_the_call_of_the_main_task(threads):
     platform, store, exports = threads
+    exports["spawn"](store, 99)
     with pytest.raises(platform.wasmtime.Trap, match="unreachable"):
-        exports["spawn"](store, 99)
         exports["wait"](store, -1)
 
 

@@ -14,7 +14,7 @@ from theseus_kit.machine.page_table import IntervalMap
 from theseus_kit.values.memory import PAGE_SIZE, AddressRange, Protection, page_floor
 
 if TYPE_CHECKING:
-    from theseus_kit.machine.protocol import DirectMapping
+    from theseus_kit.machine.direct import DirectMapping
 
 UNMAPPED = 8
 """The account's value for addresses that are not mapped; no bit of a Protection."""

@@ -34,7 +34,7 @@ from theseus_kit.runtime.passing import ANY_FUNCTION, ANY_POINTER, U64
 from theseus_kit.runtime.stack_arguments import REGISTERS
 
 if TYPE_CHECKING:
-    from theseus_kit.machine.protocol import DirectCall
+    from theseus_kit.machine.direct import DirectCall
 
 _WORD: Final = "0xFFFF_FFFF_FFFF_FFFF"
 _SHARED: Final = {

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from theseus_kit.errors import GuestInterrupted, MemoryFaultError
+from theseus_kit.machine.direct import DirectWork
 from theseus_kit.machine.native import NativeMachine, layout
 from theseus_kit.machine.native.argument_loads import find_load
 from theseus_kit.machine.native.direct_mapping import trampoline
-from theseus_kit.machine.protocol import DirectWork
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import PAGE_SIZE, AddressRange, Protection
 

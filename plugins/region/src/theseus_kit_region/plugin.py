@@ -46,7 +46,7 @@ _NEIGHBOURS = 4
 """How many regions on either side of one belong to what guest code is likely to ask for next."""
 
 if TYPE_CHECKING:
-    from theseus_kit.machine.protocol import DirectMapping
+    from theseus_kit.machine.direct import DirectMapping
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ from theseus_kit_region.page import page_range
 from theseus_kit_region.plugin import RegionOptions, RegionPlugin
 
 if TYPE_CHECKING:
-    from theseus_kit.machine.protocol import DirectMapping
+    from theseus_kit.machine.direct import DirectMapping
     from theseus_kit_region.range_tree import Range
     from theseus_kit_region.region_map import PageAttributes
 

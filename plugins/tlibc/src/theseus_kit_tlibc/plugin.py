@@ -98,7 +98,13 @@ class CLibraryPlugin(Plugin):
         self._headers = (
             *(String(library), self._stdlib, Stdio(library), self._errno, Assert(library)),
             *(Time(library), Unistd(library), fcntl, SysMman(library), self._signal),
-            *(Sched(library), Pthread(library, self._cleanup), self._random, SysAuxv(library), self._link),
+            *(
+                Sched(library),
+                Pthread(library, self._cleanup),
+                self._random,
+                SysAuxv(library),
+                self._link,
+            ),
             *(Syscall(library, futex), Math(library), Pwd(library)),
             *(sending, waiting, Abort(library, self._signal)),
             *(UnistdNames(library), UnistdProcess(library), SysUio(library), SysStat(library)),

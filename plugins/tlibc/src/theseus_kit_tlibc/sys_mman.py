@@ -20,7 +20,7 @@ from theseus_kit.errors import (
     PlatformError,
     UnmappedRegionError,
 )
-from theseus_kit.machine.protocol import DirectWork
+from theseus_kit.machine.direct import DirectWork
 from theseus_kit.values.linkage import DirectWay, SystemCall
 from theseus_kit.values.memory import (
     PAGE_SIZE,

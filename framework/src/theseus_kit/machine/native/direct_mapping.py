@@ -26,12 +26,12 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from theseus_kit.machine.accounted_memory import UNMAPPED
+from theseus_kit.machine.direct import DirectChanges, DirectWork
 from theseus_kit.machine.native import layout, system
 from theseus_kit.machine.native.argument_loads import find_load
 from theseus_kit.machine.native.context import Context
 from theseus_kit.machine.native.own_code import OwnCode
 from theseus_kit.machine.page_table import IntervalMap
-from theseus_kit.machine.protocol import DirectChanges, DirectWork
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import PAGE_SIZE, Protection
 
@@ -81,7 +81,7 @@ class _Area(NamedTuple):
 
 
 class DirectMapping:
-    """See :class:`theseus_kit.machine.protocol.DirectMapping`."""
+    """See :class:`theseus_kit.machine.direct.DirectMapping`."""
 
     def __init__(
         self,

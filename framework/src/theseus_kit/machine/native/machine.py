@@ -13,6 +13,7 @@ from struct import Struct
 from typing import Any
 
 from theseus_kit.errors import MachineError, UsageError
+from theseus_kit.machine.direct import DirectCall
 from theseus_kit.machine.host_memory import view_of_memory
 from theseus_kit.machine.native import layout
 from theseus_kit.machine.native.answers import Answers
@@ -28,7 +29,6 @@ from theseus_kit.machine.native.waiting import EXACT, waiting_frames
 from theseus_kit.machine.placed_code import PlacedCode, PlacedPieces
 from theseus_kit.machine.protocol import (
     Ability,
-    DirectCall,
     ExceptionCallback,
     HostFunction,
     PreemptionCallback,
