@@ -25,12 +25,13 @@ and in its package's pyproject.toml ``[project.entry-points.theseus_kit]`` with
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from theseus_kit.clock import HostClock, host_bytes
 from theseus_kit.hookspecs import Group
 from theseus_kit.machine.protocol import Ability
 from theseus_kit.options import option as option
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from theseus_kit.assembly.catalogue import Catalogue, closest
 from theseus_kit.assembly.check import check_abilities, check_plugins
@@ -15,6 +15,7 @@ from theseus_kit.hookspecs import Group
 from theseus_kit.machine import create_machine, machine_names, machine_options
 from theseus_kit.platform import Platform
 from theseus_kit.plugin import Plugin
+from theseus_kit.values.record import NamedTuple
 
 BUNDLED = ("region", "signals", "backtrace", "path", "tlibc")
 """The plugins of a platform when nobody says otherwise, by entry point."""

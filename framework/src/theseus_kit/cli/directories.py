@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from theseus_kit.cli.quantities import parse_size
 from theseus_kit.errors import UsageError
 from theseus_kit.values.paths import MemoryMount, Mount
 from theseus_kit.values.programs import Preopen
+from theseus_kit.values.record import NamedTuple
 
 PREOPENS = "/preopened"
 

@@ -11,13 +11,14 @@ import tempfile
 from datetime import date
 from pathlib import Path
 from string import Template
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from theseus_kit.assembly import BUNDLED
 from theseus_kit.assembly.catalogue import Catalogue, closest
 from theseus_kit.errors import UsageError
+from theseus_kit.values.record import NamedTuple
 
 TEMPLATES = Path(__file__).with_name("templates")
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

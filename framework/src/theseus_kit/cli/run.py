@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from theseus_kit.assembly.catalogue import closest
 from theseus_kit.cli.exit_status import EXIT_FAILURE, EXIT_TRAP, LIMITS
@@ -13,6 +13,7 @@ from theseus_kit.cli.wasm_values import format_result, parse_arguments
 from theseus_kit.errors import LimitReachedError, ModuleError
 from theseus_kit.values.paths import Mount
 from theseus_kit.values.programs import Limits, Surroundings
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from theseus_kit.cli.directories import Directory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from theseus_kit.cli.options import (
 )
 from theseus_kit.errors import ImageError, UsageError
 from theseus_kit.values.memory import AddressRange, page_floor
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

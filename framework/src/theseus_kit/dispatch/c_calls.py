@@ -23,7 +23,7 @@ import errno
 import struct
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from theseus_kit.dispatch.exceptions import tell_of_kill
 from theseus_kit.dispatch.prototype import Argument, CType, Prototype, parse_prototype
@@ -37,6 +37,7 @@ from theseus_kit.errors import (
 )
 from theseus_kit.values.exceptions import Panicked
 from theseus_kit.values.linkage import CFunction, ErrorConvention
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from pluggy import HookRelay

@@ -11,9 +11,9 @@ Widths and signedness are those of the System V ABI for x86-64 (LP64, ``char`` s
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from theseus_kit.errors import TheseusKitError
+from theseus_kit.values.record import NamedTuple
 
 
 class PrototypeError(TheseusKitError):

@@ -9,9 +9,10 @@ Source: Theseus ``kernel/unwind``, ``catch_unwind_with_arg`` and ``resume_unwind
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from theseus_kit.errors import GuestKilled
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from theseus_kit.task import Tasks

@@ -13,7 +13,7 @@ import mmap
 import os
 from pathlib import Path
 from struct import Struct
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from theseus_kit.errors import ImageError
 from theseus_kit.image.elf_header import (
@@ -28,6 +28,7 @@ from theseus_kit.image.elf_header import (
 )
 from theseus_kit.image.segment_reader import Extent, SegmentReader
 from theseus_kit.values.memory import PAGE_SIZE, Protection, page_ceil, page_floor
+from theseus_kit.values.record import NamedTuple
 
 PT_LOAD = 1
 PT_DYNAMIC = 2

@@ -13,9 +13,10 @@ import os
 import stat
 from pathlib import Path
 from struct import Struct, unpack_from
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from theseus_kit.errors import ImageError
+from theseus_kit.values.record import NamedTuple
 
 ET_REL, ET_DYN = 1, 3
 ET_NAMES = {

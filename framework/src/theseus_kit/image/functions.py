@@ -18,11 +18,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from struct import calcsize, error, iter_unpack, unpack_from
-from typing import NamedTuple
 
 from theseus_kit.errors import ImageError
 from theseus_kit.image.elf import PT_GNU_EH_FRAME, ElfFile
 from theseus_kit.image.segment_reader import SegmentReader
+from theseus_kit.values.record import NamedTuple
 
 _DATAREL_SDATA4 = 0x3B
 _UDATA4 = 0x03

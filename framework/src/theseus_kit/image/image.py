@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from struct import iter_unpack, unpack_from
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import ImageError
 from theseus_kit.image.dynamic import Dynamic
@@ -20,6 +20,7 @@ from theseus_kit.image.elf_header import Section
 from theseus_kit.image.relocation import relocation_tables
 from theseus_kit.image.symbols import STT_GNU_IFUNC, STT_TLS, ElfSymbol, SymbolTable
 from theseus_kit.values.memory import AddressRange
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from theseus_kit.image.mapping import MappedSegments

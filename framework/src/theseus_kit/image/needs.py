@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from theseus_kit.image.dynamic import Dynamic
 from theseus_kit.image.opening import open_image
@@ -16,6 +16,7 @@ from theseus_kit.image.relocation import relocation_tables
 from theseus_kit.image.symbols import SymbolTable
 from theseus_kit.image.system_call_names import system_call_names
 from theseus_kit.image.system_call_sites import SystemCallSite, find_system_call_sites
+from theseus_kit.values.record import NamedTuple
 
 
 class SymbolNeed(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import MissingSymbolError
 from theseus_kit.values.linkage import CFunction, CObject
@@ -20,6 +20,7 @@ from theseus_kit.values.memory import (
     Protection,
     page_ceil,
 )
+from theseus_kit.values.record import NamedTuple
 from theseus_kit.values.tls import TlsTemplate
 
 if TYPE_CHECKING:

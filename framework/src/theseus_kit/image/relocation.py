@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from struct import iter_unpack
-from typing import NamedTuple
 
 from theseus_kit.image.dynamic import (
     DT_JMPREL,
@@ -27,6 +26,7 @@ from theseus_kit.image.dynamic import (
 )
 from theseus_kit.image.segment_reader import SegmentReader
 from theseus_kit.image.symbols import STT_TLS, ElfSymbol, SymbolTable
+from theseus_kit.values.record import NamedTuple
 
 R_64, R_PC32, R_COPY, R_GLOB_DAT, R_JUMP_SLOT, R_RELATIVE = 1, 2, 5, 6, 7, 8
 R_32, R_32S, R_DTPMOD64, R_DTPOFF64, R_TPOFF64 = 10, 11, 16, 17, 18

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from itertools import accumulate
 from struct import Struct, iter_unpack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import ImageError
 from theseus_kit.image.elf_header import (
@@ -43,6 +43,7 @@ from theseus_kit.image.symbols import (
 )
 from theseus_kit.values.linkage import CFunction, CObject
 from theseus_kit.values.memory import AddressRange, Protection
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from theseus_kit.image.image import Image

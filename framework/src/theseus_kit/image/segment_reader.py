@@ -17,9 +17,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from theseus_kit.errors import ImageError
+from theseus_kit.values.record import NamedTuple
 
 
 class Extent(NamedTuple):

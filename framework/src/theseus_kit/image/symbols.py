@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from struct import Struct
-from typing import NamedTuple
 
 from theseus_kit.image.dynamic import DT_GNU_HASH, DT_HASH, DT_SYMTAB, Dynamic
 from theseus_kit.image.hash_tables import GnuHashTable, HashTable, SystemVHashTable
 from theseus_kit.image.segment_reader import SegmentReader
 from theseus_kit.image.versions import SymbolVersions
+from theseus_kit.values.record import NamedTuple
 
 STB_LOCAL = 0
 STB_WEAK = 2

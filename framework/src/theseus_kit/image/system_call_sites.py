@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from theseus_kit.image.elf import ElfFile, Segment
 from theseus_kit.image.functions import FunctionRange, Functions
 from theseus_kit.image.register_values import RegisterValues
 from theseus_kit.values.memory import Protection
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from capstone import Cs

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import UsageError
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from theseus_kit.values.linkage import CFunction

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from theseus_kit.values.memory import Protection
+from theseus_kit.values.record import NamedTuple
 
 
 class DirectWork(Enum):

@@ -8,9 +8,9 @@ stack through such code, or names it, asks here; how it uses its stack is for th
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import NamedTuple
 
 from theseus_kit.values.memory import AddressRange
+from theseus_kit.values.record import NamedTuple
 
 
 class PlacedCode(NamedTuple):

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from theseus_kit.errors import MachineError
 from theseus_kit.machine.direct import DirectCall, DirectMapping
 from theseus_kit.machine.placed_code import PlacedCode
 from theseus_kit.values.exceptions import ExceptionContext, Registers
 from theseus_kit.values.memory import AddressRange, Protection
+from theseus_kit.values.record import NamedTuple
 
 
 class Ability(Enum):

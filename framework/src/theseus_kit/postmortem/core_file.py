@@ -27,7 +27,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from struct import Struct, unpack_from
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 from theseus_kit.errors import GuestKilled, UsageError
 from theseus_kit.postmortem import notes
@@ -35,6 +35,7 @@ from theseus_kit.postmortem.host_pages import HostPages
 from theseus_kit.postmortem.signals import Signal, signal_of_exception, signal_of_reason
 from theseus_kit.values.exceptions import ExceptionContext, Registers
 from theseus_kit.values.memory import PAGE_SIZE, AddressRange, Protection, page_ceil, page_floor
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from theseus_kit.image import Image

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct, error
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from theseus_kit.errors import UsageError
 from theseus_kit.postmortem import notes
 from theseus_kit.postmortem.core_file import ET_CORE, PN_XNUM, PT_NOTE
 from theseus_kit.values.memory import AddressRange
+from theseus_kit.values.record import NamedTuple
 
 _ELF_HEADER = Struct("<16sHHIQQQIHHHHHH")
 _PROGRAM_HEADER = Struct("<IIQQQQQQ")

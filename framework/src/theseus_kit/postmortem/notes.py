@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from struct import Struct
-from typing import NamedTuple
 
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import PAGE_SIZE, AddressRange
+from theseus_kit.values.record import NamedTuple
 
 NT_PRSTATUS = 1
 NT_PRPSINFO = 3

@@ -5,9 +5,8 @@ Source: arch/x86/kernel/traps.c and arch/x86/mm/fault.c of Linux 6; signal(7).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from theseus_kit.values.exceptions import ExceptionContext, KilledByException, KillReason, Panicked
+from theseus_kit.values.record import NamedTuple
 
 SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGSEGV = 4, 5, 6, 7, 8, 9, 11
 _SI_KERNEL, _SEGV_MAPERR, _SEGV_ACCERR = 0x80, 1, 2

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from theseus_kit.dispatch.backtraces import capture_frames, resolve_frames
 from theseus_kit.errors import UsageError
 from theseus_kit.hookspecs import hookimpl
 from theseus_kit.plugin import Plugin, PluginDescription, Services
 from theseus_kit.values.exceptions import ExceptionContext, ExceptionOutcome
+from theseus_kit.values.record import NamedTuple
 from theseus_kit.values.symbols import BacktraceEntry, Frame, Symbol
 
 if TYPE_CHECKING:

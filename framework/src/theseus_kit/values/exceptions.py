@@ -8,9 +8,10 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from theseus_kit.values.marker import Marker
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from theseus_kit.task import Task

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple
+
+from theseus_kit.values.record import NamedTuple
 
 
 class ErrorConvention(Enum):

@@ -1,7 +1,7 @@
 """The base of values that have no fields: equal by their class alone.
 
-The other values are NamedTuples: immutable, cheap to make on hot paths, and cheap to define, which
-counts because every start of the command line defines them all.
+The other values are NamedTuples (:mod:`.record`): immutable, cheap to make on hot paths, and cheap
+to define, which counts because every start of the command line defines them all.
 """
 
 from __future__ import annotations

@@ -7,9 +7,10 @@ Whether a request can be met is the provider's business; nothing here allocates.
 from __future__ import annotations
 
 from enum import IntFlag
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from theseus_kit.values.marker import Marker
+from theseus_kit.values.record import NamedTuple
 
 PAGE_SIZE = 4096
 """Bytes in a page; the only page size of the machines."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from enum import Enum, Flag, auto
 from pathlib import Path as HostPath
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from theseus_kit.values.record import NamedTuple
 
 
 class PlatformPath(Protocol):

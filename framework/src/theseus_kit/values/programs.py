@@ -7,7 +7,8 @@ them first, and nothing that is not named here is visible to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+
+from theseus_kit.values.record import NamedTuple
 
 Output = Callable[[bytes], object]
 """Takes what a program writes, as it writes it."""

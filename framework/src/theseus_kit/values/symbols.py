@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
 
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import AddressRange
+from theseus_kit.values.record import NamedTuple
 
 
 class Symbol(NamedTuple):

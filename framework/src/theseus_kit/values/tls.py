@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from theseus_kit.values.record import NamedTuple
 
 
 class TlsTemplate(NamedTuple):

@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum, auto
 from struct import unpack_from
-from typing import NamedTuple
 
+from theseus_kit.values.record import NamedTuple
 from theseus_kit_backtrace.dwarf_reading import (
     BROKEN,
     POINTER_ABSOLUTE,

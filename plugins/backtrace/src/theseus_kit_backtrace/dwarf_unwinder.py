@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from operator import itemgetter
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import PlatformError
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import AddressRange
+from theseus_kit.values.record import NamedTuple
 from theseus_kit.values.symbols import Frame, FrameKind
 from theseus_kit_backtrace.call_frame_information import (
     CommonInformation,

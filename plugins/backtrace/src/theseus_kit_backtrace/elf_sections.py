@@ -9,7 +9,8 @@ Source: System V ABI, chapter 4, "ELF Header" and "Sections".
 from __future__ import annotations
 
 from struct import Struct
-from typing import NamedTuple
+
+from theseus_kit.values.record import NamedTuple
 
 MAGIC = b"\x7fELF\x02\x01"
 """An ELF file of 64 bits, little-endian."""

@@ -24,10 +24,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from struct import Struct, error
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import PlatformError
 from theseus_kit.values.memory import PAGE_SIZE, AddressRange, Protection, page_floor
+from theseus_kit.values.record import NamedTuple
 from theseus_kit_backtrace.elf_sections import (
     HEADER_SIZE,
     MAGIC,

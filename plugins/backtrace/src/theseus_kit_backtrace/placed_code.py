@@ -22,9 +22,10 @@ Code with a table is walked by its table: a signal's return, which restores what
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from theseus_kit.errors import PlatformError
+from theseus_kit.values.record import NamedTuple
 from theseus_kit_backtrace.call_frame_information import (
     RETURN_ADDRESS_COLUMN,
     CommonInformation,

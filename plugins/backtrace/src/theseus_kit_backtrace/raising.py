@@ -25,11 +25,12 @@ The guest's struct _Unwind_Exception::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import GuestKilled, GuestUnwinding
 from theseus_kit.machine.landing import Landing
 from theseus_kit.values.exceptions import Panicked, Registers
+from theseus_kit.values.record import NamedTuple
 from theseus_kit_backtrace.unwind_contexts import Context, Contexts
 
 if TYPE_CHECKING:

@@ -15,7 +15,9 @@ import io
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from mmap import mmap
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from theseus_kit_backtrace.inlined_functions import UnitFunctions

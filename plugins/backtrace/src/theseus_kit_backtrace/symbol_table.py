@@ -19,7 +19,9 @@ from collections.abc import Sequence
 from itertools import accumulate
 from mmap import mmap
 from operator import add, attrgetter, itemgetter
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
+
+from theseus_kit.values.record import NamedTuple
 
 _ENTRY = struct.Struct("<IBBHQQ")
 SYMBOL_SIZE = _ENTRY.size

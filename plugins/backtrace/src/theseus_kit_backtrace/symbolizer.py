@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from theseus_kit.errors import (
     AlreadyRegisteredError,
@@ -18,6 +18,7 @@ from theseus_kit.errors import (
     NotRegisteredError,
     PlatformError,
 )
+from theseus_kit.values.record import NamedTuple
 from theseus_kit.values.symbols import RuntimeCode, Symbol
 from theseus_kit_backtrace.code_file import CodeFile, with_positions
 from theseus_kit_backtrace.names import demangled

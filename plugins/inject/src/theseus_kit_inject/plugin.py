@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from theseus_kit import PluginDescription, Services, TheseusKitError, UsageError, option
 from theseus_kit.dispatch.backtraces import capture_backtrace
@@ -21,6 +21,7 @@ from theseus_kit.interception import (
     PlatformCall,
     parse_patterns,
 )
+from theseus_kit.values.record import NamedTuple
 from theseus_kit.values.symbols import FrameKind
 from theseus_kit_inject.rules import Action, Rule, can_report, parse_failure, parse_rules
 

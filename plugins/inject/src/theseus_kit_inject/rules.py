@@ -16,7 +16,7 @@ import errno
 import re
 from enum import Enum
 from random import Random
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from theseus_kit import (
     GuestKilled,
@@ -29,6 +29,7 @@ from theseus_kit import (
 from theseus_kit.interception import CallPattern, PlatformCall
 from theseus_kit.values.exceptions import Panicked
 from theseus_kit.values.linkage import ErrorConvention
+from theseus_kit.values.record import NamedTuple
 
 _RULE = re.compile(
     r"(?P<pattern>[^:=@]+)(?::(?P<when>[^=@]+))?=(?P<action>[^@]+)(?:@(?P<probability>.+))?"

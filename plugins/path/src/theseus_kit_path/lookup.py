@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import PlatformError
 from theseus_kit.values.paths import DirectoryEntry, FileKind, FileStatus
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from pluggy import HookRelay

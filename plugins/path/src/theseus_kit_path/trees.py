@@ -8,7 +8,7 @@ a tree does one thing to one name in one directory and never follows a link.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from theseus_kit.values.paths import (
     DirectoryEntry,
@@ -17,6 +17,7 @@ from theseus_kit.values.paths import (
     OpenMode,
     StatusChange,
 )
+from theseus_kit.values.record import NamedTuple
 
 OnClose = Callable[[OpenFile], None]
 """Told when an open file is closed."""

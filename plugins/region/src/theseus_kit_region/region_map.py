@@ -6,10 +6,9 @@ O(log n + k), k being the regions touched. The map keeps account; it asks nothin
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from theseus_kit.errors import UnmappedRegionError
 from theseus_kit.values.memory import Protection, Region
+from theseus_kit.values.record import NamedTuple
 from theseus_kit_region.range_map import RangeMap
 from theseus_kit_region.range_tree import Range
 

@@ -15,9 +15,10 @@ header of the C library; what all of them share is a :class:`Library <.library.L
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from theseus_kit.values.linkage import CFunction, CObject, ErrorConvention, SystemCall
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from theseus_kit_tlibc.library import Library

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import re
 from fractions import Fraction
-from typing import NamedTuple
+
+from theseus_kit.values.record import NamedTuple
 
 _DECIMAL = re.compile(
     rb"[ \t\n\v\f\r]*(?P<sign>[-+]?)(?:"

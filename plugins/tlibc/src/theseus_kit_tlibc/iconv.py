@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import codecs
 import errno
-from typing import NamedTuple
 
 from theseus_kit.errors import PlatformError
+from theseus_kit.values.record import NamedTuple
 from theseus_kit_tlibc.deferred import Deferred
 from theseus_kit_tlibc.string_search import StringReader
 

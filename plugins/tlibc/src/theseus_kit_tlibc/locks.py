@@ -10,10 +10,11 @@ from __future__ import annotations
 import errno
 import os
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.values.paths import OpenMode
+from theseus_kit.values.record import NamedTuple
 from theseus_kit_tlibc.streams import as_platform_error
 
 if TYPE_CHECKING:

@@ -20,10 +20,11 @@ __pthread_unwind_buf_t is what __sigsetjmp fills: rbx rbp r12 r13 r14 r15 rsp ri
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from theseus_kit.machine.landing import Landing
 from theseus_kit.values.exceptions import KillRequested, Registers
+from theseus_kit.values.record import NamedTuple
 from theseus_kit_tlibc.declare import Header, c_function
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import errno
 from contextlib import suppress
 from functools import cached_property
 from struct import Struct
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from theseus_kit.errors import (
     AlreadyRegisteredError,
@@ -27,6 +27,7 @@ from theseus_kit.errors import (
     PlatformError,
 )
 from theseus_kit.values.exceptions import VECTOR_DEBUG, ExceptionCategory, category_of_vector
+from theseus_kit.values.record import NamedTuple
 from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function, system_call
 from theseus_kit_tlibc.signal_frame import (
     CONTEXT_FLAGS,

@@ -37,7 +37,7 @@ arch/x86/kernel/signal_64.c of Linux 6; glibc's sys/ucontext.h for the names.
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import MemoryFaultError
 from theseus_kit.values.exceptions import (
@@ -48,6 +48,7 @@ from theseus_kit.values.exceptions import (
     VECTOR_PAGE_FAULT,
     Registers,
 )
+from theseus_kit.values.record import NamedTuple
 from theseus_kit_tlibc.listing import Listing
 
 if TYPE_CHECKING:

@@ -25,8 +25,9 @@ Sources: Intel SDM vol. 1, chapter 13; arch/x86/include/uapi/asm/sigcontext.h of
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from theseus_kit.values.record import NamedTuple
 from theseus_kit_tlibc.listing import Listing
 
 if TYPE_CHECKING:

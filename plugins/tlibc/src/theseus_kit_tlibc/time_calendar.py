@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import errno
 from struct import Struct
-from typing import NamedTuple
 
 from theseus_kit.errors import PlatformError
+from theseus_kit.values.record import NamedTuple
 from theseus_kit_tlibc.deferred import Deferred
 from theseus_kit_tlibc.string_search import StringReader
 from theseus_kit_tlibc.time_format import Date, formatted_date

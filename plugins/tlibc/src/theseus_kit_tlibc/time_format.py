@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
+from theseus_kit.values.record import NamedTuple
 from theseus_kit_tlibc.locale import DAYS, MONTHS
 
 _DIRECTIVE = re.compile(rb"%(?P<flag>[-_0^#]*)(?P<width>\d*)[EO]?(?P<letter>.)", re.DOTALL)

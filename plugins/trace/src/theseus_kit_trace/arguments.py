@@ -8,9 +8,10 @@ a table of functions. Each function gets its way to show arguments once, at its 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from theseus_kit.dispatch.prototype import Argument, CType, Prototype, parse_prototype
+from theseus_kit.values.record import NamedTuple
 from theseus_kit_trace import names, structures
 from theseus_kit_trace.guest_memory import Reader
 

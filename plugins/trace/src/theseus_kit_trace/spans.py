@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from theseus_kit.values.record import NamedTuple
 
 
 class CallFormat(NamedTuple):

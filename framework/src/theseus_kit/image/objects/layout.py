@@ -15,11 +15,11 @@ line is written last, for only then is it known how many relocations are left to
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from theseus_kit.errors import ImageError
 from theseus_kit.image.objects.object_file import InputSection
 from theseus_kit.values.memory import PAGE_SIZE, AddressRange, Protection, page_ceil
+from theseus_kit.values.record import NamedTuple
 
 HEADERS_SIZE = 0x400
 """Room for the ELF header and the program headers."""

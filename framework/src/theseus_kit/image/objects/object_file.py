@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 from struct import Struct, iter_unpack, unpack_from
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from theseus_kit.errors import ImageError
 from theseus_kit.image.elf_header import (
@@ -29,6 +29,7 @@ from theseus_kit.image.elf_header import (
 )
 from theseus_kit.image.objects.relocation_types import type_name
 from theseus_kit.image.symbols import STT_TLS
+from theseus_kit.values.record import NamedTuple
 
 _SYMBOL = Struct("<IBBHQQ")
 _RELA_SIZE = 24

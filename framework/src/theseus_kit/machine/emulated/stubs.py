@@ -27,7 +27,7 @@ slot holds no export's number, by which an ``out`` of the guest's own is known.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from theseus_kit.values.record import NamedTuple
 
 MAILBOX_OFFSET = 0
 SHARED_OFFSET = 0x1000

@@ -7,12 +7,12 @@ Which thread that is, and what becomes of its calls, is the run loop's affair.
 from __future__ import annotations
 
 import ctypes
-from typing import NamedTuple
 
 from theseus_kit.machine.emulated import library as uc
 from theseus_kit.machine.emulated.cpu import Cpu
 from theseus_kit.values.exceptions import ExceptionContext
 from theseus_kit.values.memory import AddressRange
+from theseus_kit.values.record import NamedTuple
 
 IDLE, GUEST, EXPORT, EXCEPTION, SYSTEM_CALL, PREEMPTION = range(6)
 """Who has control in a thread: nobody; guest code, or a callback it waits in; Python at rest, where

@@ -8,9 +8,8 @@ of a register that must then not hold the constant.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from theseus_kit.values.exceptions import Registers
+from theseus_kit.values.record import NamedTuple
 
 _NAMES = (
     *("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi"),

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from theseus_kit.machine.accounted_memory import UNMAPPED
 from theseus_kit.machine.direct import DirectChanges, DirectWork
@@ -34,6 +34,7 @@ from theseus_kit.machine.native.own_code import OwnCode
 from theseus_kit.machine.page_table import IntervalMap
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import PAGE_SIZE, Protection
+from theseus_kit.values.record import NamedTuple
 
 _COUNT: Final = layout.JOURNAL_COUNT // 8
 _AREA_COUNT: Final = layout.JOURNAL_AREA_COUNT // 8

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from theseus_kit.assembly import Catalogue
 from theseus_kit.machine import machine_names
@@ -16,6 +16,7 @@ from theseus_kit.testing.conformance.expected_failures import ExpectedFailure
 from theseus_kit.testing.conformance.results import CaseResult, Outcome
 from theseus_kit.testing.conformance.runner import clause_texts, run_test, suites_for
 from theseus_kit.testing.conformance.suite import names_of_tests
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -18,12 +18,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from theseus_kit.assembly.catalogue import closest
 from theseus_kit.errors import UsageError
 from theseus_kit.machine import machine_names
 from theseus_kit.testing.conformance.suite import Conformance, names_of_tests
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from theseus_kit.plugin import Plugin

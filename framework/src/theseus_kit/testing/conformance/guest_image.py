@@ -9,7 +9,9 @@ from __future__ import annotations
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from theseus_kit.image import Image

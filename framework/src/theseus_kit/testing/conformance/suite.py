@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from unittest import SkipTest
 
 from theseus_kit.assembly import Catalogue, assemble
 from theseus_kit.errors import AssemblyError, MachineError, PlatformError, UsageError
 from theseus_kit.testing.conformance.companions import with_companions
+from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from theseus_kit.capabilities import Capability

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations, product
-from typing import NamedTuple
 
 from theseus_kit.assembly.catalogue import closest
 from theseus_kit.errors import UsageError
@@ -17,6 +16,7 @@ from theseus_kit.testing.matrix.definition import (
     matches,
 )
 from theseus_kit.testing.matrix.suite_files import unset_variable
+from theseus_kit.values.record import NamedTuple
 
 _NOT_PLUGINS = (MACHINE, WASMTIME, TESTS)
 

@@ -14,7 +14,7 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 
 from theseus_kit.errors import UsageError
 from theseus_kit.testing.matrix.executors import ATTEMPTS, lost
@@ -22,6 +22,7 @@ from theseus_kit.testing.matrix.fork_server import ForkServer
 from theseus_kit.testing.matrix.job import Job
 from theseus_kit.testing.matrix.results import CellResult
 from theseus_kit.testing.matrix.supervise import supervise
+from theseus_kit.values.record import NamedTuple
 
 _SERVERS = "theseus_kit_fork_servers"
 """The attribute of a worker that its idle fork servers are kept in."""

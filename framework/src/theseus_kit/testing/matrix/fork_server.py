@@ -18,10 +18,11 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from theseus_kit.errors import MachineError
 from theseus_kit.testing.matrix.job import Job
+from theseus_kit.values.record import NamedTuple
 
 _POLL_SECONDS = 0.05
 """How often a cell's memory is looked at."""

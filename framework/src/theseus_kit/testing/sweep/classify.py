@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 from enum import Enum
-from typing import NamedTuple
 
 from theseus_kit.errors import DeadlockError
 from theseus_kit.testing.sweep.job import Outcome
+from theseus_kit.values.record import NamedTuple
 
 
 class Verdict(Enum):

@@ -6,7 +6,9 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from theseus_kit.values.record import NamedTuple
 
 OUTCOME = "outcome.json"
 """The file in a run's directory that its process writes when it knows how the run ended."""

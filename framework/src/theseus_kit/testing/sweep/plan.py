@@ -14,10 +14,11 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from theseus_kit.errors import UsageError
 from theseus_kit.interception.calls import CallKind, PlatformCall, parse_patterns
+from theseus_kit.values.record import NamedTuple
 
 HOOK_ERRORS: dict[str, str] = {
     "memory_map": "ENOMEM",

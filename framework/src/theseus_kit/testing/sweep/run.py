@@ -9,12 +9,13 @@ import tempfile
 from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from theseus_kit.errors import UsageError
 from theseus_kit.testing.sweep.classify import Ended, Verdict, classify
 from theseus_kit.testing.sweep.job import INJECTED, STDERR, STDOUT, TRACE, Job, Outcome, Target
 from theseus_kit.testing.sweep.plan import Fault, Plan, make_plan
+from theseus_kit.values.record import NamedTuple
 
 _FRAMES = 40
 """Of a call's place: enough to tell places apart, and to reach the API function behind it."""

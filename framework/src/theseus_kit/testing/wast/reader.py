@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from theseus_kit.errors import UsageError
+from theseus_kit.values.record import NamedTuple
 
 Atom: TypeAlias = str
 """A keyword, a number or an identifier (``$name``; ``$"name"`` is the same identifier)."""

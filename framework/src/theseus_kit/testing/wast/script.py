@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Enum
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from theseus_kit.testing.wast.reader import (
     Form,
@@ -38,6 +38,7 @@ from theseus_kit.testing.wast.values import (
     float_bits,
     integer_bits,
 )
+from theseus_kit.values.record import NamedTuple
 
 
 class Encoding(Enum):

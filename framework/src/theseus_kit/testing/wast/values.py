@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+from theseus_kit.values.record import NamedTuple
 
 
 class Kind(IntEnum):

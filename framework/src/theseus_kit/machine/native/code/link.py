@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+
+from theseus_kit.values.record import NamedTuple
 
 _REFERENCE = re.compile(r"\[rip \+ (\w+)\]|^(?:j\w+|call) (\w+)$")
 
