@@ -88,7 +88,7 @@ class GuestFunction:
         """Return what makes the next call; after many, what makes all that come."""
         library, argtypes = self._library, self._argtypes
         self._calls_left -= 1
-        if self._calls_left < 0 and argtypes is not None:
+        if self._calls_left < 0 and argtypes is not None and library.specialises(self._deletes):
             specialised = library.specialise(self, self.address, self._restype, argtypes)
             if specialised is not None:
                 self._specialised = specialised

@@ -74,6 +74,8 @@ class GuestLibrary:
         self._space = GuestSpace(machine, Scratch(hooks))
         self._stack_calls = StackCalls(machine, hooks)
         self.calls_before = calls_before
+        self._specialise: Callable[..., Callable[..., Any]] | None = None
+        """What :meth:`specialise` imports when it is first asked."""
         self.deferred: deque[tuple[GuestFunction, tuple[Any, ...]]] = deque()
         """Calls kept for later: function and arguments."""
         self._is_running_deferred = False
@@ -227,6 +229,11 @@ class GuestLibrary:
 
         return invoke
 
+    def specialises(self, in_finaliser: bool) -> bool:
+        """Whether :meth:`specialise` may be asked now. It imports at first: a finaliser, which may
+        run in the middle of another import or of this very one, must not be who begins that."""
+        return not in_finaliser or self._specialise is not None
+
     def specialise(
         self, function: GuestFunction, address: int, restype: Any, argtypes: Sequence[Any]
     ) -> Callable[..., Any] | None:
@@ -241,10 +248,12 @@ class GuestLibrary:
         direct = self._machine.direct_call(target)
         if direct is None:
             return None
-        from theseus_kit.runtime.specialised import specialise
+        if self._specialise is None:
+            from theseus_kit.runtime.specialised import specialise
 
+            self._specialise = specialise
         name, call = function.__name__, self._machine.call
-        return specialise(
+        return self._specialise(
             name,
             restype,
             argtypes,
