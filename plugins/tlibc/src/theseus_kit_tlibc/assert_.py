@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NoReturn
+from typing import NoReturn
 
 from theseus_kit.errors import GuestKilled
 from theseus_kit.values.exceptions import Panicked
-from theseus_kit_tlibc.declare import Header, c_function
+from theseus_kit_tlibc.deferred import DeferredBodies
 
 
-class Assert(Header):
-    header: ClassVar[str] = "assert.h"
+class Bodies(DeferredBodies):
+    """The functions of assert.h."""
 
-    @c_function(
-        "void __assert_fail(const char *assertion, const char *file, unsigned int line, "
-        "const char *function)",
-        reenters=True,  # for the destructors that a kill may run
-    )
     def assert_fail(self, assertion: int, file: int, line: int, function: int) -> NoReturn:
         said, where, what = (
             self.library.memory.read_string(address).decode(errors="replace") if address else "?"
@@ -24,6 +19,5 @@ class Assert(Header):
         )
         raise GuestKilled(Panicked(f"{where}:{line}: {what}: assertion {said!r} failed"))
 
-    @c_function("void __stack_chk_fail(void)", reenters=True)
     def stack_chk_fail(self) -> NoReturn:
         raise GuestKilled(Panicked("stack smashing detected"))

@@ -11,9 +11,13 @@ are cheap, and each table names the module that has the bodies::
             def strtol(self, nptr: int, endptr: int, base: int) -> int: ...
 
 A body is named as its function is, without leading underscores. A line may name further symbols for
-the same body behind ``=``. Where a table says ``machine_code``, the module has a listing of each
-name in capitals as well, and :meth:`DeferredBodies.machine_code` places it when an image first
-imports the symbol; without a body of that name it is machine code only.
+the same body behind ``=``, and begins with ``N:`` where system call N does the same. A table that
+``is_raw`` has system calls alone, those that take other arguments than any function of the C
+library; their bodies are named ``raw_getcwd``, so that ``getcwd`` may stand beside it.
+
+Where a table says ``machine_code``, the module has a listing of each name in capitals as well, and
+:meth:`DeferredBodies.machine_code` places it when an image first imports the symbol; without a body
+of that name it is machine code only.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from theseus_kit.values.linkage import CFunction, CObject, ErrorConvention
+from theseus_kit.values.linkage import CFunction, CObject, ErrorConvention, SystemCall
 from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
@@ -53,6 +57,7 @@ class Table(NamedTuple):
     reenters: bool = False
     blocks: bool = False
     machine_code: bool = False
+    is_raw: bool = False
     machine_code_only: bool = False
     """No Python body can do the same: it calls back, jumps, or answers in other registers."""
 
@@ -115,23 +120,31 @@ class Deferred:
         for name, size in _VARIABLES.items():
             yield CObject(name, bytes(size), "time.h", 8)
         for table in self._tables:
-            for line in table.prototypes.strip().splitlines():
-                prototype, _, others = " ".join(line.split()).partition(" = ")
-                name = prototype[: prototype.index("(")].rpartition(" ")[2].lstrip("*")
-                body = self._later(table.module, name.lstrip("_"))
-                for symbol in (name, *others.split()):
-                    code = None
-                    if table.machine_code or table.machine_code_only:
-                        code = partial(self._machine_code, table.module, symbol)
-                    yield CFunction(
-                        prototype if symbol == name else prototype.replace(name, symbol, 1),
-                        body, table.header, table.on_error, table.reenters, code,
-                        "", table.blocks, table.machine_code_only,
-                    )  # fmt: skip
+            if table.is_raw:
+                continue
+            for _, prototype, name, others in _lines(table):
+                yield self._function(table, prototype, name, name)
+                for other in others:
+                    yield self._function(table, prototype.replace(name, other, 1), name, other)
 
-    def system_calls(self) -> tuple[()]:
-        """None of these is a system call as well."""
-        return ()
+    def system_calls(self) -> Iterator[SystemCall]:
+        """The system calls of all tables."""
+        for table in self._tables:
+            for number, prototype, name, _ in _lines(table):
+                if number:
+                    yield SystemCall(int(number), self._function(table, prototype, name, name))
+
+    def _function(self, table: Table, prototype: str, name: str, symbol: str) -> CFunction:
+        """One of a table's functions: the body of ``name``, under the name ``symbol``."""
+        code = None
+        if table.machine_code or table.machine_code_only:
+            code = partial(self._machine_code, table.module, symbol)
+        plain = name.lstrip("_")
+        body = self._later(table.module, f"raw_{plain}" if table.is_raw else plain)
+        return CFunction(
+            prototype, body, table.header, table.on_error, table.reenters, code,
+            "", table.blocks, table.machine_code_only,
+        )  # fmt: skip
 
     def _machine_code(self, module: str, symbol: str) -> bytes:
         return self.bodies(module).machine_code(symbol)
@@ -147,3 +160,14 @@ class Deferred:
             return target(*arguments)
 
         return body
+
+
+def _lines(table: Table) -> Iterator[tuple[str, str, str, list[str]]]:
+    """Read a table: number of the system call or nothing, prototype, name, further symbols."""
+    for line in table.prototypes.strip().splitlines():
+        prototype, _, others = " ".join(line.split()).partition(" = ")
+        number = ""
+        if prototype[0].isdigit():
+            number, _, prototype = prototype.partition(": ")
+        name = prototype[: prototype.index("(")].rpartition(" ")[2].lstrip("*")
+        yield number, prototype, name, others.split()

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from theseus_kit_tlibc.declare import MINUS_ONE
+from theseus_kit_tlibc.declare import MINUS_ONE, RESULT
 from theseus_kit_tlibc.deferred import Table
+from theseus_kit_tlibc.tables_files import FILES
 from theseus_kit_tlibc.tables_numbers import ARITHMETIC, DATES, NUMBERS
+from theseus_kit_tlibc.tables_tasks import TASKS
 from theseus_kit_tlibc.tables_text import CHARACTERS, STRINGS
 
 MESSAGES = (
@@ -54,7 +56,48 @@ SCANNING = (
     ),
 )
 
+PRINTING = (
+    Table(
+        "stdio_print",
+        "stdio.h",
+        """
+        int printf(const char *format, ...)
+        int fprintf(FILE *stream, const char *format, ...)
+        int vprintf(const char *format, va_list *ap)
+        int vfprintf(FILE *stream, const char *format, va_list *ap)
+        int dprintf(int fd, const char *format, ...)
+        int vdprintf(int fd, const char *format, va_list *ap)
+        int __printf_chk(int flag, const char *format, ...)
+        int __fprintf_chk(FILE *stream, int flag, const char *format, ...)
+        int __vprintf_chk(int flag, const char *format, va_list *ap)
+        int __vfprintf_chk(FILE *stream, int flag, const char *format, va_list *ap)
+        int __dprintf_chk(int fd, int flag, const char *format, ...)
+    """,
+        MINUS_ONE,
+        blocks=True,
+    ),
+    Table(
+        "stdio_print",
+        "stdio.h",
+        """
+        int asprintf(char **strp, const char *format, ...)
+        int vasprintf(char **strp, const char *format, va_list *ap)
+        int __asprintf_chk(char **strp, int flag, const char *format, ...)
+    """,
+        MINUS_ONE,
+    ),
+)
+
 SYSTEM = (
+    Table(
+        "pwd",
+        "pwd.h",
+        """
+        int getpwuid_r(uid_t uid, struct passwd *pwd, char *buf, size_t buflen, struct passwd \
+            **result)
+    """,
+        RESULT,
+    ),
     Table(
         "unistd_system",
         "unistd.h",
@@ -98,6 +141,9 @@ TABLES = (
     *ARITHMETIC,
     *MESSAGES,
     *SCANNING,
+    *PRINTING,
+    *FILES,
+    *TASKS,
     *SYSTEM,
     *CONVERSION,
 )

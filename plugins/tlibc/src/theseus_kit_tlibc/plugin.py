@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from theseus_kit.hookspecs import Group, hookimpl
 from theseus_kit.plugin import Plugin, PluginDescription
 from theseus_kit.values.linkage import CFunction, CObject, SystemCall
-from theseus_kit_tlibc.assert_ import Assert
 from theseus_kit_tlibc.deferred import Deferred
 from theseus_kit_tlibc.deferred_tables import TABLES
 from theseus_kit_tlibc.dirent import Dirent
@@ -24,38 +23,25 @@ from theseus_kit_tlibc.pthread_attr import PthreadAttr
 from theseus_kit_tlibc.pthread_cancel import PthreadCancel
 from theseus_kit_tlibc.pthread_cleanup import PthreadCleanup
 from theseus_kit_tlibc.pthread_cond import PthreadCond
-from theseus_kit_tlibc.pthread_key import PthreadKey
 from theseus_kit_tlibc.pthread_mutex import Mutexes, PthreadMutex
-from theseus_kit_tlibc.pthread_rwlock import PthreadRwlock
 from theseus_kit_tlibc.pthread_sync import PthreadSync
-from theseus_kit_tlibc.pwd import Pwd
 from theseus_kit_tlibc.sched import Sched
-from theseus_kit_tlibc.semaphore import Semaphore
 from theseus_kit_tlibc.signal import Signal
 from theseus_kit_tlibc.signal_send import SignalSending
 from theseus_kit_tlibc.signal_wait import SignalWaiting
 from theseus_kit_tlibc.stdio import Stdio
 from theseus_kit_tlibc.stdio_files import StdioFiles
-from theseus_kit_tlibc.stdio_print import StdioPrint
 from theseus_kit_tlibc.stdlib import Stdlib
 from theseus_kit_tlibc.stdlib_abort import Abort
 from theseus_kit_tlibc.string import String
 from theseus_kit_tlibc.sys_epoll import SysEpoll
 from theseus_kit_tlibc.sys_eventfd import SysEventfd
-from theseus_kit_tlibc.sys_file import SysFile
-from theseus_kit_tlibc.sys_ioctl import SysIoctl
 from theseus_kit_tlibc.sys_mman import SysMman
-from theseus_kit_tlibc.sys_prctl import SysPrctl
 from theseus_kit_tlibc.sys_random import SysAuxv, SysRandom
-from theseus_kit_tlibc.sys_sendfile import SysSendfile
-from theseus_kit_tlibc.sys_stat import SysStat, SysSysmacros
-from theseus_kit_tlibc.sys_statfs import SysStatfs
-from theseus_kit_tlibc.sys_uio import SysUio
 from theseus_kit_tlibc.syscall import Syscall
 from theseus_kit_tlibc.time import Time
 from theseus_kit_tlibc.tls import TlsAreas
 from theseus_kit_tlibc.unistd import Unistd
-from theseus_kit_tlibc.unistd_names import UnistdNames
 from theseus_kit_tlibc.unistd_process import UnistdProcess
 
 if TYPE_CHECKING:
@@ -96,32 +82,20 @@ class CLibraryPlugin(Plugin):
         mutexes = Mutexes(library)
         futex = Futex(library)
         self._headers = (
-            *(String(library), self._stdlib, Stdio(library), self._errno, Assert(library)),
-            *(Time(library), Unistd(library), fcntl, SysMman(library), self._signal),
-            *(
-                Sched(library),
-                Pthread(library, self._cleanup),
-                self._random,
-                SysAuxv(library),
-                self._link,
-            ),
-            *(Syscall(library, futex), Math(library), Pwd(library)),
-            *(sending, waiting, Abort(library, self._signal)),
-            *(UnistdNames(library), UnistdProcess(library), SysUio(library), SysStat(library)),
-            *(SysStatfs(library), SysIoctl(library), SysFile(library), SysSendfile(library)),
-            *(Dirent(library), SysSysmacros(library)),
-            *(self._files, StdioPrint(library, self._files)),
-            *(PthreadAttr(library), PthreadKey(library), PthreadMutex(library, mutexes)),
-            *(PthreadCond(library, mutexes), PthreadRwlock(library), PthreadSync(library)),
-            *(self._cleanup, self._cancel),
-            *(Semaphore(library), futex, SysPrctl(library), Poll(library, waiting.masked)),
+            *(String(library), self._stdlib, Stdio(library), self._errno, Time(library)),
+            *(Unistd(library), UnistdProcess(library), fcntl, SysMman(library), self._signal),
+            *(Sched(library), Pthread(library, self._cleanup), self._random, SysAuxv(library)),
+            *(self._link, Syscall(library, futex), Math(library), Dirent(library), self._files),
+            *(sending, waiting, Abort(library, self._signal), self._cleanup, self._cancel, futex),
+            *(PthreadAttr(library), PthreadMutex(library, mutexes)),
+            *(PthreadCond(library, mutexes), PthreadSync(library), Poll(library, waiting.masked)),
             *(SysEpoll(library, waiting.masked), SysEventfd(library)),
+            self._deferred,
         )
 
     @hookimpl
     def c_symbols(self) -> Iterable[CFunction | CObject]:
-        headers = (*self._headers, self._deferred)
-        return [symbol for header in headers for symbol in header.symbols()]
+        return [symbol for header in self._headers for symbol in header.symbols()]
 
     @hookimpl
     def system_calls(self) -> Iterable[SystemCall]:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
-from theseus_kit_tlibc.declare import RESULT, Header, c_function
+from theseus_kit_tlibc.deferred import DeferredBodies
 from theseus_kit_tlibc.parking import CLOCK_REALTIME, ParkingLot, read_timespec, remaining_ns
 
 if TYPE_CHECKING:
-    from theseus_kit_tlibc.library import Library
+    from theseus_kit_tlibc.deferred import Deferred
 
 _SIZE = 56
 _READERS, _WAITING_WRITERS, _WRITER, _KIND = 0, 4, 24, 48
@@ -28,111 +28,70 @@ PREFER_WRITER = 2
 _READERS_MAX = (1 << 31) - 1
 
 
-class PthreadRwlock(Header):
-    header: ClassVar[str] = "pthread.h"
+class Bodies(DeferredBodies):
+    """The functions of pthread.h."""
 
-    def __init__(self, library: Library) -> None:
-        super().__init__(library)
-        self._memory = library.memory
-        self._parked = ParkingLot(library.services.tasks, "read-write lock")
+    def __init__(self, deferred: Deferred) -> None:
+        super().__init__(deferred)
+        self._memory = self.library.memory
+        self._parked = ParkingLot(self.library.services.tasks, "read-write lock")
 
-    @c_function("int pthread_rwlockattr_init(pthread_rwlockattr_t *attr)", on_error=RESULT)
     def pthread_rwlockattr_init(self, attr: int) -> int:
         self._memory.write_u64(attr, 0)
         return 0
 
-    @c_function("int pthread_rwlockattr_destroy(pthread_rwlockattr_t *attr)", on_error=RESULT)
     def pthread_rwlockattr_destroy(self, attr: int) -> int:
         return 0
 
-    @c_function(
-        "int pthread_rwlockattr_setpshared(pthread_rwlockattr_t *attr, int pshared)",
-        on_error=RESULT,
-    )
     def pthread_rwlockattr_setpshared(self, attr: int, pshared: int) -> int:
         if pshared not in (0, 1):
             raise InvalidParameterError(f"pshared {pshared}")
         self._memory.write_u32(attr + 4, pshared)
         return 0
 
-    @c_function(
-        "int pthread_rwlockattr_setkind_np(pthread_rwlockattr_t *attr, int pref)", on_error=RESULT
-    )
     def pthread_rwlockattr_setkind_np(self, attr: int, pref: int) -> int:
         if pref not in (0, 1, PREFER_WRITER):
             raise InvalidParameterError(f"no kind {pref} of read-write lock")
         self._memory.write_u32(attr, pref)
         return 0
 
-    @c_function(
-        "int pthread_rwlock_init(pthread_rwlock_t *rwlock, const pthread_rwlockattr_t *attr)",
-        on_error=RESULT,
-    )
     def pthread_rwlock_init(self, rwlock: int, attr: int) -> int:
         self._memory.write(rwlock, bytes(_SIZE))
         if attr:
             self._memory.write_u32(rwlock + _KIND, self._memory.read_u32(attr))
         return 0
 
-    @c_function("int pthread_rwlock_destroy(pthread_rwlock_t *rwlock)", on_error=RESULT)
     def pthread_rwlock_destroy(self, rwlock: int) -> int:
         return 0
 
-    @c_function("int pthread_rwlock_rdlock(pthread_rwlock_t *rwlock)", on_error=RESULT, blocks=True)
     def pthread_rwlock_rdlock(self, rwlock: int) -> int:
         self._lock(rwlock, self._try_read)
         return 0
 
-    @c_function("int pthread_rwlock_tryrdlock(pthread_rwlock_t *rwlock)", on_error=RESULT)
     def pthread_rwlock_tryrdlock(self, rwlock: int) -> int:
         return 0 if self._try_read(rwlock) else errno.EBUSY
 
-    @c_function(
-        "int pthread_rwlock_timedrdlock(pthread_rwlock_t *rwlock, const struct timespec *abstime)",
-        on_error=RESULT,
-        blocks=True,
-    )
     def pthread_rwlock_timedrdlock(self, rwlock: int, abstime: int) -> int:
         return self.pthread_rwlock_clockrdlock(rwlock, CLOCK_REALTIME, abstime)
 
-    @c_function(
-        "int pthread_rwlock_clockrdlock(pthread_rwlock_t *rwlock, clockid_t clockid, "
-        "const struct timespec *abstime)",
-        on_error=RESULT,
-        blocks=True,
-    )
     def pthread_rwlock_clockrdlock(self, rwlock: int, clockid: int, abstime: int) -> int:
         self._lock(rwlock, self._try_read, (clockid, read_timespec(self._memory, abstime)))
         return 0
 
-    @c_function("int pthread_rwlock_wrlock(pthread_rwlock_t *rwlock)", on_error=RESULT, blocks=True)
     def pthread_rwlock_wrlock(self, rwlock: int) -> int:
         self._lock(rwlock, self._try_write)
         return 0
 
-    @c_function("int pthread_rwlock_trywrlock(pthread_rwlock_t *rwlock)", on_error=RESULT)
     def pthread_rwlock_trywrlock(self, rwlock: int) -> int:
         return 0 if self._try_write(rwlock) else errno.EBUSY
 
-    @c_function(
-        "int pthread_rwlock_timedwrlock(pthread_rwlock_t *rwlock, const struct timespec *abstime)",
-        on_error=RESULT,
-        blocks=True,
-    )
     def pthread_rwlock_timedwrlock(self, rwlock: int, abstime: int) -> int:
         return self.pthread_rwlock_clockwrlock(rwlock, CLOCK_REALTIME, abstime)
 
-    @c_function(
-        "int pthread_rwlock_clockwrlock(pthread_rwlock_t *rwlock, clockid_t clockid, "
-        "const struct timespec *abstime)",
-        on_error=RESULT,
-        blocks=True,
-    )
     def pthread_rwlock_clockwrlock(self, rwlock: int, clockid: int, abstime: int) -> int:
         self._lock(rwlock, self._try_write, (clockid, read_timespec(self._memory, abstime)))
         return 0
 
-    @c_function("int pthread_rwlock_unlock(pthread_rwlock_t *rwlock)", on_error=RESULT)
     def pthread_rwlock_unlock(self, rwlock: int) -> int:
         memory = self._memory
         if memory.read_u32(rwlock + _WRITER):

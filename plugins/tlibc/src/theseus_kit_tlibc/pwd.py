@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import errno
 from struct import Struct
-from typing import ClassVar
 
 from theseus_kit.errors import PlatformError
-from theseus_kit_tlibc.declare import RESULT, Header, c_function
+from theseus_kit_tlibc.deferred import DeferredBodies
 
 _PASSWD = Struct("<QQIIQQQ")
 """struct passwd: name, password, user and group number, comment, home directory, shell."""
 _ROOT = 0
 
 
-class Pwd(Header):
-    header: ClassVar[str] = "pwd.h"
+class Bodies(DeferredBodies):
+    """The functions of pwd.h."""
 
-    @c_function(
-        "int getpwuid_r(uid_t uid, struct passwd *pwd, char *buf, size_t buflen, "
-        "struct passwd **result)",
-        on_error=RESULT,
-    )
     def getpwuid_r(self, uid: int, pwd: int, buf: int, buflen: int, result: int) -> int:
         """Only user 0 exists: ``root``, at home in the environment's HOME or else in ``/``.
 

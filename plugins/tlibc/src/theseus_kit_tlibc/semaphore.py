@@ -7,43 +7,39 @@ processes share and are not here.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
-from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function
+from theseus_kit_tlibc.deferred import DeferredBodies
 from theseus_kit_tlibc.parking import CLOCK_REALTIME, ParkingLot, read_timespec, remaining_ns
 
 if TYPE_CHECKING:
-    from theseus_kit_tlibc.library import Library
+    from theseus_kit_tlibc.deferred import Deferred
 
 SEM_VALUE_MAX = (1 << 31) - 1
 _SIZE = 32
 
 
-class Semaphore(Header):
-    header: ClassVar[str] = "semaphore.h"
+class Bodies(DeferredBodies):
+    """The functions of semaphore.h."""
 
-    def __init__(self, library: Library) -> None:
-        super().__init__(library)
-        self._parked = ParkingLot(library.services.tasks, "semaphore")
+    def __init__(self, deferred: Deferred) -> None:
+        super().__init__(deferred)
+        self._parked = ParkingLot(self.library.services.tasks, "semaphore")
 
-    @c_function("int sem_init(sem_t *sem, int pshared, unsigned int value)", on_error=MINUS_ONE)
     def sem_init(self, sem: int, pshared: int, value: int) -> int:
         if value > SEM_VALUE_MAX:
             raise InvalidParameterError(f"a semaphore of {value}")
         self.library.memory.write(sem, value.to_bytes(4, "little") + bytes(_SIZE - 4))
         return 0
 
-    @c_function("int sem_destroy(sem_t *sem)", on_error=MINUS_ONE)
     def sem_destroy(self, sem: int) -> int:
         return 0
 
-    @c_function("int sem_getvalue(sem_t *sem, int *sval)", on_error=MINUS_ONE)
     def sem_getvalue(self, sem: int, sval: int) -> int:
         self.library.memory.write_u32(sval, self.library.memory.read_u32(sem))
         return 0
 
-    @c_function("int sem_post(sem_t *sem)", on_error=MINUS_ONE)
     def sem_post(self, sem: int) -> int:
         memory = self.library.memory
         value = memory.read_u32(sem)
@@ -53,31 +49,19 @@ class Semaphore(Header):
         self._parked.wake(sem)
         return 0
 
-    @c_function("int sem_trywait(sem_t *sem)", on_error=MINUS_ONE)
     def sem_trywait(self, sem: int) -> int:
         if not self._try(sem):
             raise PlatformError("the semaphore is 0", errno.EAGAIN)
         return 0
 
-    @c_function("int sem_wait(sem_t *sem)", on_error=MINUS_ONE, blocks=True)
     def sem_wait(self, sem: int) -> int:
         while not self._try(sem):
             self._parked.wait_restarting(sem)
         return 0
 
-    @c_function(
-        "int sem_timedwait(sem_t *sem, const struct timespec *abs_timeout)",
-        on_error=MINUS_ONE,
-        blocks=True,
-    )
     def sem_timedwait(self, sem: int, abs_timeout: int) -> int:
         return self.sem_clockwait(sem, CLOCK_REALTIME, abs_timeout)
 
-    @c_function(
-        "int sem_clockwait(sem_t *sem, clockid_t clockid, const struct timespec *abs_timeout)",
-        on_error=MINUS_ONE,
-        blocks=True,
-    )
     def sem_clockwait(self, sem: int, clockid: int, abs_timeout: int) -> int:
         library = self.library
         while not self._try(sem):

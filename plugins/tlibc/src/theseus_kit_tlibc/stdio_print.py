@@ -6,89 +6,65 @@ their flag asks for a check of ``%n``, which is refused anyway.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function
+from theseus_kit_tlibc.deferred import DeferredBodies
 from theseus_kit_tlibc.stdio import formatted
 from theseus_kit_tlibc.variadic import CallArguments, ListArguments
 
 if TYPE_CHECKING:
-    from theseus_kit_tlibc.library import Library
-    from theseus_kit_tlibc.stdio_files import StdioFiles
+    from theseus_kit_tlibc.deferred import Deferred
     from theseus_kit_tlibc.variadic import Arguments
 
 _STANDARD_OUTPUT = 1
 
 
-class StdioPrint(Header):
-    header: ClassVar[str] = "stdio.h"
+class Bodies(DeferredBodies):
+    """The functions of stdio.h."""
 
-    def __init__(self, library: Library, files: StdioFiles) -> None:
-        super().__init__(library)
-        self._files = files
+    def __init__(self, deferred: Deferred) -> None:
+        super().__init__(deferred)
+        self._files = deferred.stdio
 
-    @c_function("int printf(const char *format, ...)", on_error=MINUS_ONE, blocks=True)
     def printf(self, template: int) -> int:
         return self._print(self._files.standard(_STANDARD_OUTPUT), template, self._call(1))
 
-    @c_function("int fprintf(FILE *stream, const char *format, ...)", on_error=MINUS_ONE,
-                blocks=True)  # fmt: skip
     def fprintf(self, stream: int, template: int) -> int:
         return self._print(stream, template, self._call(2))
 
-    @c_function("int vprintf(const char *format, va_list *ap)", on_error=MINUS_ONE, blocks=True)
     def vprintf(self, template: int, arguments: int) -> int:
         return self.vfprintf(self._files.standard(_STANDARD_OUTPUT), template, arguments)
 
-    @c_function("int vfprintf(FILE *stream, const char *format, va_list *ap)",
-                on_error=MINUS_ONE, blocks=True)  # fmt: skip
     def vfprintf(self, stream: int, template: int, arguments: int) -> int:
         return self._print(stream, template, ListArguments(self.library.memory, arguments))
 
-    @c_function("int dprintf(int fd, const char *format, ...)", on_error=MINUS_ONE, blocks=True)
     def dprintf(self, fd: int, template: int) -> int:
         return self._write(fd, template, self._call(2))
 
-    @c_function("int vdprintf(int fd, const char *format, va_list *ap)", on_error=MINUS_ONE,
-                blocks=True)  # fmt: skip
     def vdprintf(self, fd: int, template: int, arguments: int) -> int:
         return self._write(fd, template, ListArguments(self.library.memory, arguments))
 
-    @c_function("int asprintf(char **strp, const char *format, ...)", on_error=MINUS_ONE)
     def asprintf(self, strp: int, template: int) -> int:
         return self._allocate(strp, template, self._call(2))
 
-    @c_function("int vasprintf(char **strp, const char *format, va_list *ap)", on_error=MINUS_ONE)
     def vasprintf(self, strp: int, template: int, arguments: int) -> int:
         return self._allocate(strp, template, ListArguments(self.library.memory, arguments))
 
-    @c_function("int __printf_chk(int flag, const char *format, ...)", on_error=MINUS_ONE,
-                blocks=True)  # fmt: skip
     def printf_chk(self, flag: int, template: int) -> int:
         return self._print(self._files.standard(_STANDARD_OUTPUT), template, self._call(2))
 
-    @c_function("int __fprintf_chk(FILE *stream, int flag, const char *format, ...)",
-                on_error=MINUS_ONE, blocks=True)  # fmt: skip
     def fprintf_chk(self, stream: int, flag: int, template: int) -> int:
         return self._print(stream, template, self._call(3))
 
-    @c_function("int __vprintf_chk(int flag, const char *format, va_list *ap)",
-                on_error=MINUS_ONE, blocks=True)  # fmt: skip
     def vprintf_chk(self, flag: int, template: int, arguments: int) -> int:
         return self.vprintf(template, arguments)
 
-    @c_function("int __vfprintf_chk(FILE *stream, int flag, const char *format, va_list *ap)",
-                on_error=MINUS_ONE, blocks=True)  # fmt: skip
     def vfprintf_chk(self, stream: int, flag: int, template: int, arguments: int) -> int:
         return self.vfprintf(stream, template, arguments)
 
-    @c_function("int __dprintf_chk(int fd, int flag, const char *format, ...)",
-                on_error=MINUS_ONE, blocks=True)  # fmt: skip
     def dprintf_chk(self, fd: int, flag: int, template: int) -> int:
         return self._write(fd, template, self._call(3))
 
-    @c_function("int __asprintf_chk(char **strp, int flag, const char *format, ...)",
-                on_error=MINUS_ONE)  # fmt: skip
     def asprintf_chk(self, strp: int, flag: int, template: int) -> int:
         return self._allocate(strp, template, self._call(3))
 

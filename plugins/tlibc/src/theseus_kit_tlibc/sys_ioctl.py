@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from struct import Struct
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import PlatformError
 from theseus_kit.values.paths import FileKind, OpenMode
-from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function
+from theseus_kit_tlibc.deferred import DeferredBodies
 from theseus_kit_tlibc.files import O_NONBLOCK
 from theseus_kit_tlibc.streams import as_platform_error
 
@@ -29,11 +29,9 @@ _ASKED_OF_THE_HOST = {TCGETS: 36, TIOCGWINSZ: 8}
 """Requests that read the state of a terminal, and how many bytes they write."""
 
 
-class SysIoctl(Header):
-    header: ClassVar[str] = "sys/ioctl.h"
+class Bodies(DeferredBodies):
+    """The functions of sys/ioctl.h."""
 
-    @c_function("int ioctl(int fd, unsigned long request, void *argp)", system_call=16,
-                on_error=MINUS_ONE)  # fmt: skip
     def ioctl(self, fd: int, request: int, argp: int) -> int:
         """Raises ENOTTY for what a file has no answer to. No state of a terminal is changed."""
         library = self.library

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from theseus_kit.errors import InvalidParameterError
-from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function
+from theseus_kit_tlibc.deferred import DeferredBodies
 from theseus_kit_tlibc.pthread import NAME_SIZE, name_of
 
 PR_SET_NAME, PR_GET_NAME = 15, 16
 
 
-class SysPrctl(Header):
-    header: ClassVar[str] = "sys/prctl.h"
+class Bodies(DeferredBodies):
+    """The functions of sys/prctl.h."""
 
-    @c_function(
-        "int prctl(int option, unsigned long arg2, unsigned long arg3, unsigned long arg4, "
-        "unsigned long arg5)",
-        system_call=157,
-        on_error=MINUS_ONE,
-    )
     def prctl(self, option: int, arg2: int, arg3: int, arg4: int, arg5: int) -> int:
         """A longer name is cut. EINVAL for what this platform knows nothing of."""
         memory, task = self.library.memory, self.library.task

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.values.paths import FileKind, OpenMode
-from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function
+from theseus_kit_tlibc.deferred import DeferredBodies
 from theseus_kit_tlibc.transfer import RW_COUNT_MAX
 
 if TYPE_CHECKING:
@@ -17,16 +17,9 @@ _PIECE = 1 << 18
 """Bytes on their way at a time."""
 
 
-class SysSendfile(Header):
-    header: ClassVar[str] = "sys/sendfile.h"
+class Bodies(DeferredBodies):
+    """The functions of sys/sendfile.h."""
 
-    @c_function(
-        "ssize_t sendfile(int out_fd, int in_fd, off_t *offset, size_t count)",
-        system_call=40,
-        aliases=("sendfile64",),
-        on_error=MINUS_ONE,
-        blocks=True,
-    )
     def sendfile(self, out_fd: int, in_fd: int, offset: int, count: int) -> int:
         files = self.library.files
         files.usable(out_fd)
@@ -35,13 +28,6 @@ class SysSendfile(Header):
             raise InvalidParameterError("sendfile from what is no file")
         return self._copy(in_fd, offset, out_fd, 0, count)
 
-    @c_function(
-        "ssize_t copy_file_range(int fd_in, off_t *off_in, int fd_out, off_t *off_out, "
-        "size_t len, unsigned int flags)",
-        system_call=326,
-        on_error=MINUS_ONE,
-        blocks=True,
-    )
     def copy_file_range(
         self, fd_in: int, off_in: int, fd_out: int, off_out: int, length: int, flags: int
     ) -> int:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import errno
 from struct import Struct
-from typing import ClassVar
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.values.paths import FileKind, FileStatus, StatusChange
-from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function, system_call
+from theseus_kit_tlibc.deferred import DeferredBodies
 from theseus_kit_tlibc.locations import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -49,55 +48,25 @@ _NANO = 1_000_000_000
 UTIME_NOW, UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 
 
-class SysStat(Header):
-    header: ClassVar[str] = "sys/stat.h"
+class Bodies(DeferredBodies):
+    """The functions of sys/stat.h and sys/sysmacros.h."""
 
-    @c_function(
-        "int stat(const char *pathname, struct stat *statbuf)",
-        system_call=4,
-        aliases=("stat64",),
-        on_error=MINUS_ONE,
-    )
     def stat(self, pathname: int, statbuf: int) -> int:
         return self.fstatat(AT_FDCWD, pathname, statbuf, 0)
 
-    @c_function(
-        "int lstat(const char *pathname, struct stat *statbuf)",
-        system_call=6,
-        aliases=("lstat64",),
-        on_error=MINUS_ONE,
-    )
     def lstat(self, pathname: int, statbuf: int) -> int:
         return self.fstatat(AT_FDCWD, pathname, statbuf, AT_SYMLINK_NOFOLLOW)
 
-    @c_function(
-        "int fstat(int fd, struct stat *statbuf)",
-        system_call=5,
-        aliases=("fstat64",),
-        on_error=MINUS_ONE,
-    )
     def fstat(self, fd: int, statbuf: int) -> int:
         self.library.memory.write(statbuf, packed(self.library.files.open_file(fd).status()))
         return 0
 
-    @c_function(
-        "int fstatat(int dirfd, const char *pathname, struct stat *statbuf, int flags)",
-        system_call=262,
-        aliases=("fstatat64",),
-        on_error=MINUS_ONE,
-    )
     def fstatat(self, dirfd: int, pathname: int, statbuf: int, flags: int) -> int:
         check_flags("fstatat", flags, _STAT_FLAGS)
         status = self.library.locations.status(dirfd, pathname, flags)
         self.library.memory.write(statbuf, packed(status))
         return 0
 
-    @c_function(
-        "int statx(int dirfd, const char *pathname, int flags, unsigned int mask, "
-        "struct statx *statxbuf)",
-        system_call=332,
-        on_error=MINUS_ONE,
-    )
     def statx(self, dirfd: int, pathname: int, flags: int, mask: int, statxbuf: int) -> int:
         """All there is, whatever is asked for; the time of birth where it is known."""
         check_flags("statx", flags, _STATX_FLAGS)
@@ -109,38 +78,21 @@ class SysStat(Header):
 
     # What programs of glibc before 2.33 call instead, with a version of struct stat in front.
 
-    @c_function("int __fxstat(int ver, int fd, struct stat *statbuf)",
-                aliases=("__fxstat64",), on_error=MINUS_ONE)  # fmt: skip
     def fxstat(self, ver: int, fd: int, statbuf: int) -> int:
         return self.fstat(fd, statbuf)
 
-    @c_function("int __xstat(int ver, const char *pathname, struct stat *statbuf)",
-                aliases=("__xstat64",), on_error=MINUS_ONE)  # fmt: skip
     def xstat(self, ver: int, pathname: int, statbuf: int) -> int:
         return self.stat(pathname, statbuf)
 
-    @c_function("int __lxstat(int ver, const char *pathname, struct stat *statbuf)",
-                aliases=("__lxstat64",), on_error=MINUS_ONE)  # fmt: skip
     def lxstat(self, ver: int, pathname: int, statbuf: int) -> int:
         return self.lstat(pathname, statbuf)
 
-    @c_function(
-        "int __fxstatat(int ver, int dirfd, const char *pathname, struct stat *statbuf, int flags)",
-        aliases=("__fxstatat64",),
-        on_error=MINUS_ONE,
-    )
     def fxstatat(self, ver: int, dirfd: int, pathname: int, statbuf: int, flags: int) -> int:
         return self.fstatat(dirfd, pathname, statbuf, flags)
 
-    @c_function("int mkdir(const char *pathname, mode_t mode)", system_call=83, on_error=MINUS_ONE)
     def mkdir(self, pathname: int, mode: int) -> int:
         return self.mkdirat(AT_FDCWD, pathname, mode)
 
-    @c_function(
-        "int mkdirat(int dirfd, const char *pathname, mode_t mode)",
-        system_call=258,
-        on_error=MINUS_ONE,
-    )
     def mkdirat(self, dirfd: int, pathname: int, mode: int) -> int:
         locations = self.library.locations
         self.library.hooks.path_create_directory(
@@ -148,11 +100,6 @@ class SysStat(Header):
         )
         return 0
 
-    @c_function(
-        "int mknodat(int dirfd, const char *pathname, mode_t mode, dev_t dev)",
-        system_call=259,
-        on_error=MINUS_ONE,
-    )
     def mknodat(self, dirfd: int, pathname: int, mode: int, dev: int) -> int:
         """A path hook makes files and directories; what else there is a guest may not make."""
         path = self.library.locations.at(dirfd, pathname)
@@ -170,39 +117,30 @@ class SysStat(Header):
         self.library.hooks.path_open(path=path, mode=mode_of, permissions=permissions).close()
         return 0
 
-    @c_function("mode_t umask(mode_t mask)", system_call=95)
     def umask(self, mask: int) -> int:
         locations = self.library.locations
         before, locations.umask = locations.umask, mask & 0o777
         return before
 
-    @c_function("int chmod(const char *pathname, mode_t mode)", system_call=90, on_error=MINUS_ONE)
     def chmod(self, pathname: int, mode: int) -> int:
         return self.fchmodat(AT_FDCWD, pathname, mode, 0)
 
-    @c_function("int fchmod(int fd, mode_t mode)", system_call=91, on_error=MINUS_ONE)
     def fchmod(self, fd: int, mode: int) -> int:
         self.library.files.usable(fd).change(StatusChange(permissions=mode & PERMISSIONS))
         return 0
 
-    @c_function(
-        "int fchmodat(int dirfd, const char *pathname, mode_t mode, int flags)", on_error=MINUS_ONE
-    )
     def fchmodat(self, dirfd: int, pathname: int, mode: int, flags: int) -> int:
         check_flags("fchmodat", flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)
         self._change(dirfd, pathname, flags, StatusChange(permissions=mode & PERMISSIONS))
         return 0
 
-    @system_call(268, "int fchmodat(int dirfd, const char *pathname, mode_t mode)")
-    def fchmodat_call(self, dirfd: int, pathname: int, mode: int) -> int:
+    def raw_fchmodat(self, dirfd: int, pathname: int, mode: int) -> int:
         """The system call has no flags: fchmodat2 (452) has."""
         return self.fchmodat(dirfd, pathname, mode, 0)
 
-    @system_call(452, "int fchmodat2(int dirfd, const char *pathname, mode_t mode, int flags)")
-    def fchmodat2(self, dirfd: int, pathname: int, mode: int, flags: int) -> int:
+    def raw_fchmodat2(self, dirfd: int, pathname: int, mode: int, flags: int) -> int:
         return self.fchmodat(dirfd, pathname, mode, flags)
 
-    @c_function("int futimens(int fd, const struct timespec *times)", on_error=MINUS_ONE)
     def futimens(self, fd: int, times: int) -> int:
         change = self._times(times)
         if change != StatusChange():
@@ -211,11 +149,6 @@ class SysStat(Header):
             self.library.files.usable(fd)
         return 0
 
-    @c_function(
-        "int utimensat(int dirfd, const char *pathname, const struct timespec *times, int flags)",
-        system_call=280,
-        on_error=MINUS_ONE,
-    )
     def utimensat(self, dirfd: int, pathname: int, times: int, flags: int) -> int:
         """The system call takes a null path for the descriptor itself, as futimens uses it."""
         change = self._times(times)
@@ -229,11 +162,6 @@ class SysStat(Header):
         self._change(dirfd, pathname, flags, change)
         return 0
 
-    @c_function(
-        "int utimes(const char *filename, const struct timeval *times)",
-        system_call=235,
-        on_error=MINUS_ONE,
-    )
     def utimes(self, filename: int, times: int) -> int:
         change = self._now()
         if times:
@@ -274,19 +202,12 @@ class SysStat(Header):
             raise InvalidParameterError(f"{nanoseconds} nanoseconds")
         return seconds * _NANO + nanoseconds
 
-
-class SysSysmacros(Header):
-    header: ClassVar[str] = "sys/sysmacros.h"
-
-    @c_function("unsigned int gnu_dev_major(dev_t dev)")
     def gnu_dev_major(self, dev: int) -> int:
         return _major(dev)
 
-    @c_function("unsigned int gnu_dev_minor(dev_t dev)")
     def gnu_dev_minor(self, dev: int) -> int:
         return _minor(dev)
 
-    @c_function("dev_t gnu_dev_makedev(unsigned int major, unsigned int minor)")
     def gnu_dev_makedev(self, major: int, minor: int) -> int:
         return minor & 0xFF | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12 | (major & ~0xFFF) << 32
 

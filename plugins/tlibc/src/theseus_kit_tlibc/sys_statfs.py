@@ -7,9 +7,8 @@ all of it: the longest name, the size of a block. How much room is left nobody c
 from __future__ import annotations
 
 from struct import Struct
-from typing import ClassVar
 
-from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function
+from theseus_kit_tlibc.deferred import DeferredBodies
 from theseus_kit_tlibc.locations import AT_FDCWD
 from theseus_kit_tlibc.sys_stat import BLOCK_SIZE
 
@@ -23,29 +22,21 @@ TMPFS_MAGIC = 0x01021994
 NAME_MAX = 255
 
 
-class SysStatfs(Header):
-    header: ClassVar[str] = "sys/statfs.h"
+class Bodies(DeferredBodies):
+    """The functions of sys/statfs.h."""
 
-    @c_function("int statfs(const char *path, struct statfs *buf)", system_call=137,
-                aliases=("statfs64",), on_error=MINUS_ONE)  # fmt: skip
     def statfs(self, path: int, buf: int) -> int:
         self.library.locations.status(AT_FDCWD, path, 0)
         return self._write_statfs(buf)
 
-    @c_function("int fstatfs(int fd, struct statfs *buf)", system_call=138,
-                aliases=("fstatfs64",), on_error=MINUS_ONE)  # fmt: skip
     def fstatfs(self, fd: int, buf: int) -> int:
         self.library.files.open_file(fd)
         return self._write_statfs(buf)
 
-    @c_function("int statvfs(const char *path, struct statvfs *buf)",
-                aliases=("statvfs64",), on_error=MINUS_ONE)  # fmt: skip
     def statvfs(self, path: int, buf: int) -> int:
         self.library.locations.status(AT_FDCWD, path, 0)
         return self._write_statvfs(buf)
 
-    @c_function("int fstatvfs(int fd, struct statvfs *buf)",
-                aliases=("fstatvfs64",), on_error=MINUS_ONE)  # fmt: skip
     def fstatvfs(self, fd: int, buf: int) -> int:
         self.library.files.open_file(fd)
         return self._write_statvfs(buf)

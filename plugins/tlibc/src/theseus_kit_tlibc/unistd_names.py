@@ -6,11 +6,10 @@ Each function without ``at`` is the one with it, from the working directory.
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.values.paths import FileKind, OpenMode, PathAt, StatusChange
-from theseus_kit_tlibc.declare import MINUS_ONE, NULL, Header, c_function, system_call
+from theseus_kit_tlibc.deferred import DeferredBodies
 from theseus_kit_tlibc.locations import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -26,29 +25,21 @@ _AT_EACCESS = 0x200
 _RENAME_FLAGS = 7  # NOREPLACE, EXCHANGE, WHITEOUT
 
 
-class UnistdNames(Header):
-    header: ClassVar[str] = "unistd.h"
+class Bodies(DeferredBodies):
+    """The functions of unistd.h."""
 
-    @c_function("int unlink(const char *pathname)", system_call=87, on_error=MINUS_ONE)
     def unlink(self, pathname: int) -> int:
         return self.unlinkat(AT_FDCWD, pathname, 0)
 
-    @c_function("int rmdir(const char *pathname)", system_call=84, on_error=MINUS_ONE)
     def rmdir(self, pathname: int) -> int:
         return self.unlinkat(AT_FDCWD, pathname, AT_REMOVEDIR)
 
-    @c_function(
-        "int unlinkat(int dirfd, const char *pathname, int flags)",
-        system_call=263,
-        on_error=MINUS_ONE,
-    )
     def unlinkat(self, dirfd: int, pathname: int, flags: int) -> int:
         check_flags("unlinkat", flags, AT_REMOVEDIR)
         path = self.library.locations.at(dirfd, pathname)
         self.library.hooks.path_remove(path=path, directory=flags & AT_REMOVEDIR != 0)
         return 0
 
-    @c_function("int remove(const char *pathname)", on_error=MINUS_ONE)
     def remove(self, pathname: int) -> int:
         """stdio.h: unlink, or rmdir for a directory."""
         try:
@@ -58,28 +49,15 @@ class UnistdNames(Header):
                 raise
         return self.rmdir(pathname)
 
-    @c_function("int rename(const char *oldpath, const char *newpath)", system_call=82,
-                on_error=MINUS_ONE)  # fmt: skip
     def rename(self, oldpath: int, newpath: int) -> int:
         return self.renameat(AT_FDCWD, oldpath, AT_FDCWD, newpath)
 
-    @c_function(
-        "int renameat(int olddirfd, const char *oldpath, int newdirfd, const char *newpath)",
-        system_call=264,
-        on_error=MINUS_ONE,
-    )
     def renameat(self, olddirfd: int, oldpath: int, newdirfd: int, newpath: int) -> int:
         source = self.library.locations.at(olddirfd, oldpath)
         target = self.library.locations.at(newdirfd, newpath)
         self.library.hooks.path_rename(source=source, target=target)
         return 0
 
-    @c_function(
-        "int renameat2(int olddirfd, const char *oldpath, int newdirfd, const char *newpath, "
-        "unsigned int flags)",
-        system_call=316,
-        on_error=MINUS_ONE,
-    )
     def renameat2(
         self, olddirfd: int, oldpath: int, newdirfd: int, newpath: int, flags: int
     ) -> int:
@@ -88,17 +66,9 @@ class UnistdNames(Header):
             raise InvalidParameterError(f"renameat2: flags {flags:#x}")
         return self.renameat(olddirfd, oldpath, newdirfd, newpath)
 
-    @c_function("int link(const char *oldpath, const char *newpath)", system_call=86,
-                on_error=MINUS_ONE)  # fmt: skip
     def link(self, oldpath: int, newpath: int) -> int:
         return self.linkat(AT_FDCWD, oldpath, AT_FDCWD, newpath, 0)
 
-    @c_function(
-        "int linkat(int olddirfd, const char *oldpath, int newdirfd, const char *newpath, "
-        "int flags)",
-        system_call=265,
-        on_error=MINUS_ONE,
-    )
     def linkat(self, olddirfd: int, oldpath: int, newdirfd: int, newpath: int, flags: int) -> int:
         """AT_EMPTY_PATH needs a privilege (CAP_DAC_READ_SEARCH) that no guest has: ENOENT."""
         check_flags("linkat", flags, AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)
@@ -110,16 +80,9 @@ class UnistdNames(Header):
         )
         return 0
 
-    @c_function("int symlink(const char *target, const char *linkpath)", system_call=88,
-                on_error=MINUS_ONE)  # fmt: skip
     def symlink(self, target: int, linkpath: int) -> int:
         return self.symlinkat(target, AT_FDCWD, linkpath)
 
-    @c_function(
-        "int symlinkat(const char *target, int newdirfd, const char *linkpath)",
-        system_call=266,
-        on_error=MINUS_ONE,
-    )
     def symlinkat(self, target: int, newdirfd: int, linkpath: int) -> int:
         text = self.library.locations.text(target)
         if not text:
@@ -128,16 +91,9 @@ class UnistdNames(Header):
         self.library.hooks.path_create_link(path=path, text=text)
         return 0
 
-    @c_function("ssize_t readlink(const char *pathname, char *buf, size_t bufsiz)",
-                system_call=89, on_error=MINUS_ONE)  # fmt: skip
     def readlink(self, pathname: int, buf: int, bufsiz: int) -> int:
         return self.readlinkat(AT_FDCWD, pathname, buf, bufsiz)
 
-    @c_function(
-        "ssize_t readlinkat(int dirfd, const char *pathname, char *buf, size_t bufsiz)",
-        system_call=267,
-        on_error=MINUS_ONE,
-    )
     def readlinkat(self, dirfd: int, pathname: int, buf: int, bufsiz: int) -> int:
         """The text without a final zero, cut to the buffer."""
         size = (bufsiz & 0xFFFFFFFF ^ 0x80000000) - 0x80000000  # the system call's is an int
@@ -154,8 +110,6 @@ class UnistdNames(Header):
         self.library.memory.write(buf, data)
         return len(data)
 
-    @c_function("int truncate(const char *path, off_t length)", system_call=76,
-                aliases=("truncate64",), on_error=MINUS_ONE)  # fmt: skip
     def truncate(self, path: int, length: int) -> int:
         if length < 0:
             raise InvalidParameterError(f"truncate to {length}")
@@ -171,12 +125,9 @@ class UnistdNames(Header):
             file.close()
         return 0
 
-    @c_function("int access(const char *pathname, int mode)", system_call=21, on_error=MINUS_ONE)
     def access(self, pathname: int, mode: int) -> int:
         return self.faccessat(AT_FDCWD, pathname, mode, 0)
 
-    @c_function("int faccessat(int dirfd, const char *pathname, int mode, int flags)",
-                on_error=MINUS_ONE)  # fmt: skip
     def faccessat(self, dirfd: int, pathname: int, mode: int, flags: int) -> int:
         """The platform's one user may what the mount and the host let it: that is asked."""
         check_flags("faccessat", flags, _AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)
@@ -201,28 +152,23 @@ class UnistdNames(Header):
             library.hooks.path_open(path=path, mode=wanted, permissions=0).close()
         return 0
 
-    @system_call(269, "int faccessat(int dirfd, const char *pathname, int mode)")
-    def faccessat_call(self, dirfd: int, pathname: int, mode: int) -> int:
+    def raw_faccessat(self, dirfd: int, pathname: int, mode: int) -> int:
         """The system call has no flags: faccessat2 (439) has."""
         return self.faccessat(dirfd, pathname, mode, 0)
 
-    @system_call(439, "int faccessat2(int dirfd, const char *pathname, int mode, int flags)")
-    def faccessat2(self, dirfd: int, pathname: int, mode: int, flags: int) -> int:
+    def raw_faccessat2(self, dirfd: int, pathname: int, mode: int, flags: int) -> int:
         return self.faccessat(dirfd, pathname, mode, flags)
 
-    @c_function("int chdir(const char *path)", system_call=80, on_error=MINUS_ONE)
     def chdir(self, path: int) -> int:
         self.library.locations.change(self.library.locations.here(path))
         return 0
 
-    @c_function("int fchdir(int fd)", system_call=81, on_error=MINUS_ONE)
     def fchdir(self, fd: int) -> int:
         file = self.library.files.open_file(fd)
         here = PathAt(file, self.library.hooks.path_parse(text="."))
         self.library.locations.change(here)
         return 0
 
-    @c_function("char *getcwd(char *buf, size_t size)", on_error=NULL)
     def getcwd(self, buf: int, size: int) -> int:
         """Into new memory where ``buf`` is null, as glibc does it."""
         if buf and not size:
@@ -234,8 +180,7 @@ class UnistdNames(Header):
         self.library.memory.write(address, text)
         return address
 
-    @system_call(79, "long getcwd(char *buf, unsigned long size)")
-    def getcwd_call(self, buf: int, size: int) -> int:
+    def raw_getcwd(self, buf: int, size: int) -> int:
         """The system call tells the length, its final zero included."""
         text = self._working_directory()
         if size < len(text):

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 
@@ -41,7 +42,12 @@ def deferred():
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.module)
 def test_every_prototype_has_a_body_that_takes_its_arguments(deferred, table):
     bodies = deferred.bodies(table.module)
-    for symbol in Deferred(deferred.library, [table], None, None, None).symbols():
+    alone = Deferred(deferred.library, [table], None, None, None)
+    for call in alone.system_calls():
+        prototype = parse_prototype(call.function.prototype)
+        name = f"{'raw_' if table.is_raw else ''}{prototype.name.lstrip('_')}"
+        inspect.signature(getattr(bodies, name)).bind(*prototype.arguments)
+    for symbol in alone.symbols():
         if not hasattr(symbol, "prototype"):
             continue
         prototype = parse_prototype(symbol.prototype)
@@ -60,6 +66,7 @@ def _first_of(table, prototype):
     name = parse_prototype(prototype).name
     for line in lines:
         own, _, others = line.partition(" = ")
+        own = re.sub(r"^\d+: ", "", own)
         if parse_prototype(own).name == name or name in others.split():
             assert own.endswith(arguments)
             return own
@@ -77,12 +84,15 @@ def test_every_line_disassembles_to_its_source(listing):
         position += len(code)
 
 
-def test_no_symbol_is_provided_twice(deferred):
+def test_no_symbol_or_system_call_is_provided_twice(deferred):
     with assemble() as platform:
         plugin = next(p for p in platform.services.hooks.c_symbols.get_hookimpls())
         names = [symbol.name for symbol in plugin.function()]
+        calls = next(p for p in platform.services.hooks.system_calls.get_hookimpls())
+        numbers = [call.number for call in calls.function()]
 
     assert sorted(names) == sorted(set(names))
+    assert sorted(numbers) == sorted(set(numbers))
 
 
 def test_a_platform_imports_none_of_the_bodies():
