@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from theseus_kit.task import Tasks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NoOptions:
     """The options of a plugin that has none."""
 

@@ -1,6 +1,7 @@
-"""``theseus-kit assemble``: assemble a platform, show it, run a module on it."""
+"""``theseus-kit assemble``: assemble a platform, show it, run a module on it.
 
-from __future__ import annotations
+Without ``from __future__ import annotations``: typer would compile every option's text, twice.
+"""
 
 import errno
 import os
@@ -174,7 +175,7 @@ def assemble_command(
             _watch_of(platform).write_cores(platform, core)
         from theseus_kit.cli.run import run_module
 
-        def reporter() -> Reporter:
+        def reporter() -> "Reporter":
             from theseus_kit.cli.deaths import Reporter
 
             watch = _watch_of(platform) if watched else None
@@ -221,13 +222,13 @@ def _bounds(open_files: int | None, tasks: int | None) -> dict[str, dict[str, ob
     return bounds
 
 
-def _watchers() -> list[type[Plugin]]:
+def _watchers() -> "list[type[Plugin]]":
     from theseus_kit.postmortem.watch import ExceptionWatch
 
     return [ExceptionWatch]
 
 
-def _watch_of(platform: Platform) -> ExceptionWatch:
+def _watch_of(platform: "Platform") -> "ExceptionWatch":
     """The plugin that looks at exceptions on a platform assembled with it."""
     from theseus_kit.postmortem.watch import ExceptionWatch
 
@@ -241,7 +242,7 @@ def _default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "theseus-kit"
 
 
-def _report(platform: Platform, wasmtime: Path | None, json: bool) -> int:
+def _report(platform: "Platform", wasmtime: Path | None, json: bool) -> int:
     """Say what the library needs that the assembly lacks."""
     from theseus_kit.cli.needs import summary
     from theseus_kit.runtime.wheel import find_wheel

@@ -33,8 +33,9 @@ _BINARY, _COMPONENT = b"\0asm", b"\0asm\x0d\0\x01\0"
 _ELF = b"\x7fELF"
 _ELF_FLAGS = slice(48, 52)  # e_flags of the ELF header
 _COMPONENT_ARTIFACT = 1 << 1  # EF_WASMTIME_COMPONENT of wasmtime-environ
-_TEXT_START = re.compile(rb"(?:\s|;;[^\n]*(?:\n|$)|\(;.*?;\))*\(", re.DOTALL)
-_TEXT_POSITION = re.compile(r"\s*--> <anon>:(\d+):(\d+)")
+# Patterns that most runs have no use for, compiled where one has.
+_TEXT_START = rb"(?s:\s|;;[^\n]*(?:\n|$)|\(;.*?;\))*\("
+_TEXT_POSITION = r"\s*--> <anon>:(\d+):(\d+)"
 
 
 class ModuleLoader:
@@ -161,7 +162,7 @@ def _check_kind(content: bytes, name: str) -> None:
     """Raise ModuleError for what is no module at all."""
     if not content:
         raise ModuleError(f"{name}: is empty")
-    if not (content.startswith((_BINARY, _ELF)) or _TEXT_START.match(content)):
+    if not (content.startswith((_BINARY, _ELF)) or re.match(_TEXT_START, content)):
         raise ModuleError(f"{name}: is no WebAssembly module: neither binary, text nor precompiled")
 
 
@@ -215,7 +216,7 @@ def one_line(message: str) -> str:
 
 def _text_error(message: str, name: str) -> str:
     """Put the position that wat2wasm draws below its message in front of it, as compilers do."""
-    position = _TEXT_POSITION.search(message)
+    position = re.search(_TEXT_POSITION, message)
     if position is None:
         return f"{name}: {one_line(message)}"
     line, column = position.groups()

@@ -34,7 +34,7 @@ _HEADING = "\n\nCaused by:\n"
 _TRACE = "\n\nStack backtrace:\n"
 _INDENT = 4
 _LOOKED_FOR = "_theseus_kit_causes_looked_for"
-_NUMBERED = re.compile(r"^ {0,4}(\d+): ", re.MULTILINE)
+_NUMBERED = r"(?m)^ {0,4}(\d+): "
 
 
 def causes(message: str) -> list[str]:
@@ -59,7 +59,7 @@ def causes(message: str) -> list[str]:
 def _numbered(text: str) -> list[re.Match[str]]:
     """The lines' beginnings that count 0, 1, 2 …: a cause's own text may look like one."""
     found: list[re.Match[str]] = []
-    for match in _NUMBERED.finditer(text):
+    for match in re.finditer(_NUMBERED, text):
         if int(match.group(1)) == len(found):
             found.append(match)
     return found if found and found[0].start() == 0 else []

@@ -36,8 +36,10 @@ class Timestamps(Enum):
     COUNTED = "counted"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Options:
+    """What a user may set of paths."""
+
     timestamps: Timestamps = option(
         Timestamps.HOST,
         help="times of files in memory: the host's clock, or counted, a microsecond a change from"

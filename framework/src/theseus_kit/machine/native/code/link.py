@@ -55,14 +55,19 @@ def link(listings: tuple[str, ...], address: int, data: Mapping[str, int]) -> Li
     labels: dict[str, int] = {}
     references: list[tuple[int, int, str]] = []
     for listing in listings:
-        for item in read_listing(listing):
-            if isinstance(item, str):
-                labels[item] = address + len(code)
+        for line in listing.splitlines():
+            encoded, is_instruction, _ = line.partition("|")
+            if is_instruction and "@" not in encoded and ";" not in encoded:
+                code += bytes.fromhex(encoded)  # as nearly all are; every start reads them all
                 continue
-            start = len(code)
-            code += item.code
-            if item.reference is not None:
-                references.append((start + item.position, len(code), item.reference))
+            for item in read_listing(line):
+                if isinstance(item, str):
+                    labels[item] = address + len(code)
+                    continue
+                start = len(code)
+                code += item.code
+                if item.reference is not None:
+                    references.append((start + item.position, len(code), item.reference))
     for position, end, name in references:
         target = labels[name] if name in labels else data[name]
         distance = target - (address + end)
