@@ -17,14 +17,16 @@ These are the only methods of the package that are replaced for speed: ``Func.__
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from theseus_kit.runtime.marshalling import pointer_maker
-from theseus_kit.runtime.prepared import UNSUITABLE
 
 if TYPE_CHECKING:
     from theseus_kit.runtime.package import PrivatePackage
     from theseus_kit.runtime.prepared import Preparer
+
+UNSUITABLE: Final = object()
+"""The answer of a plain call that it was not made: the ordinary one must be."""
 
 CALLS_BEFORE = 2
 """Ordinary calls before something is prepared, which costs about as much as three of them."""
@@ -33,8 +35,11 @@ _PREPARED = "_theseus_kit_prepared"
 """Attribute of a ``Func``: how often it was called, then the prepared call, or None for never."""
 
 
-def replace_hot_methods(package: PrivatePackage, preparer: Preparer) -> None:
-    """Give the package's classes the prepared methods."""
+def replace_hot_methods(package: PrivatePackage, preparer: Callable[[], Preparer]) -> None:
+    """Give the package's classes the prepared methods.
+
+    ``preparer`` is asked when one is prepared first: short runs are over before.
+    """
     _replace_call(package.load("wasmtime._func").Func, preparer)
     memory = package.load("wasmtime._memory").Memory
     ffi = package.load("wasmtime._ffi")
@@ -44,14 +49,14 @@ def replace_hot_methods(package: PrivatePackage, preparer: Preparer) -> None:
     _replace_conversion(package.load("wasmtime._value").Val, ffi)
 
 
-def _replace_call(kind: Any, preparer: Preparer) -> None:
+def _replace_call(kind: Any, preparer: Callable[[], Preparer]) -> None:
     ordinary: Callable[..., Any] = kind.__call__
 
     def __call__(self: Any, store: Any, *params: Any) -> Any:  # noqa: N807  # a method's name
         prepared = vars(self).get(_PREPARED, 0)
         if prepared.__class__ is int:
             vars(self)[_PREPARED] = (
-                prepared + 1 if prepared < CALLS_BEFORE else preparer.prepare_plain(store, self)
+                prepared + 1 if prepared < CALLS_BEFORE else preparer().prepare_plain(store, self)
             )
         elif prepared is not None:
             result = prepared(store, params)
@@ -65,7 +70,7 @@ def _replace_call(kind: Any, preparer: Preparer) -> None:
 
 def _replace_query(
     kind: Any,
-    preparer: Preparer,
+    preparer: Callable[[], Preparer],
     method: str,
     function: str,
     convert: Callable[[int], Any] | None,
@@ -80,7 +85,7 @@ def _replace_query(
             vars(self)[key] = (
                 prepared + 1
                 if prepared < CALLS_BEFORE
-                else preparer.prepare_query(store, function, self._memory)
+                else preparer().prepare_query(store, function, self._memory)
             )
         else:
             result: int = prepared(store)

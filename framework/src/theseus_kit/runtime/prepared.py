@@ -20,11 +20,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from theseus_kit.errors import GuestError, MachineBusyError, ModuleError
 from theseus_kit.runtime.guest_function import NotNowError
 from theseus_kit.runtime.marshalling import pointer_maker
+from theseus_kit.runtime.plain_calls import UNSUITABLE
 from theseus_kit.runtime.prepared_code import (
     VALUE_SIZE,
     Compiler,
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     from theseus_kit.machine.protocol import Machine
     from theseus_kit.runtime.library import GuestLibrary
     from theseus_kit.runtime.package import PrivatePackage
-
-UNSUITABLE: Final = object()
-"""The answer of a plain call that it was not made: the ordinary one must be."""
 
 
 class Preparer:
@@ -87,10 +85,10 @@ class Preparer:
     def prepare_plain(self, store: Any, function: Any) -> Callable[..., Any] | None:
         """Return what does a ``Func``'s own call where it is a plain one, None if none of them is.
 
-        It takes a store and the tuple of arguments, and answers :data:`UNSUITABLE`, having done
-        nothing, unless the store is ``store`` (by the address of its context, so that nothing here
-        keeps it alive) and every argument is exactly an int where an integer is due and a float
-        where a float is.
+        It takes a store and the tuple of arguments, and answers :data:`~.plain_calls.UNSUITABLE`,
+        having done nothing, unless the store is ``store`` (by the address of its context, so that
+        nothing here keeps it alive) and every argument is exactly an int where an integer is due
+        and a float where a float is.
         """
         kind = function.type(store)
         try:

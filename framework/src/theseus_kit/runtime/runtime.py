@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,14 +18,14 @@ from theseus_kit.runtime.guest_function import let_stand_in
 from theseus_kit.runtime.library import GuestLibrary
 from theseus_kit.runtime.package import PrivatePackage
 from theseus_kit.runtime.plain_calls import replace_hot_methods
-from theseus_kit.runtime.prepared import Preparer
-from theseus_kit.runtime.prepared_host import HostFunctionPreparer
 from theseus_kit.runtime.wheel import find_wheel
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from theseus_kit.platform import Platform
+    from theseus_kit.runtime.prepared import Preparer
+    from theseus_kit.runtime.prepared_host import HostFunctionPreparer
     from theseus_kit.runtime.program import Program
     from theseus_kit.runtime.task_states import TaskStates
     from theseus_kit.runtime.wasi_threads import WasiThreads
@@ -69,12 +70,22 @@ class Runtime:
         self._modules = ModuleLoader(
             platform.hooks, self.wheel, self.load_submodule, machine.cpu_features
         )
-        self._preparer = Preparer(machine, self._library, self._package)
-        self._host_preparer = HostFunctionPreparer(machine, self._library, self._package)
-        replace_hot_methods(self._package, self._preparer)
+        replace_hot_methods(self._package, lambda: self._preparer)
         self._states: TaskStates | None = None
         self._library.tasks = platform.tasks
         platform.tasks.on_switch(self._switch)
+
+    @cached_property
+    def _preparer(self) -> Preparer:
+        from theseus_kit.runtime.prepared import Preparer
+
+        return Preparer(self._platform.machine, self._library, self._package)
+
+    @cached_property
+    def _host_preparer(self) -> HostFunctionPreparer:
+        from theseus_kit.runtime.prepared_host import HostFunctionPreparer
+
+        return HostFunctionPreparer(self._platform.machine, self._library, self._package)
 
     def _switch(self, left: Task, entered: Task) -> None:
         if self._states is None:  # the first time that there are two tasks

@@ -17,9 +17,9 @@ from theseus_kit_path.components import (
 from theseus_kit_path.lookup import DirEntry
 from theseus_kit_path.plugin import PathPlugin
 from theseus_kit_path.std_path import Path, PathBuf, StripPrefixError
-from theseus_kit_path.theseus_path import TheseusPath, TheseusPathBuf
 
 if TYPE_CHECKING:
+    from theseus_kit_path.theseus_path import TheseusPath, TheseusPathBuf
     from theseus_kit_path.theseus_plugin import TheseusPathPlugin
 
 __all__ = [
@@ -43,9 +43,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the other provider where it is wanted: every start imports this package."""
+    """Import the other provider's where it is wanted: every start imports this package."""
     if name == "TheseusPathPlugin":
         from theseus_kit_path.theseus_plugin import TheseusPathPlugin
 
         return TheseusPathPlugin
+    if name in ("TheseusPath", "TheseusPathBuf"):
+        from theseus_kit_path import theseus_path
+
+        return getattr(theseus_path, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
