@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from theseus_kit_tlibc.library import Library
     from theseus_kit_tlibc.link import Link
     from theseus_kit_tlibc.listing import Listing
+    from theseus_kit_tlibc.pthread_mutex import Mutexes
+    from theseus_kit_tlibc.signal_wait import Masked
     from theseus_kit_tlibc.stdio_files import StdioFiles
     from theseus_kit_tlibc.stdlib import Stdlib
 
@@ -91,11 +93,15 @@ class Deferred:
         stdio: StdioFiles,
         stdlib: Stdlib,
         link: Link,
+        mutexes: Mutexes,
+        masked: Masked,
     ) -> None:
         self.library = library
         self.stdio = stdio
         self.stdlib = stdlib
         self.link = link
+        self.mutexes = mutexes
+        self.masked = masked
         self._tables = tables
         self._bodies: dict[str, DeferredBodies] = {}
 

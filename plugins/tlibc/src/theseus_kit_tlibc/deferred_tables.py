@@ -58,6 +58,22 @@ SCANNING = (
 
 PRINTING = (
     Table(
+        "stdio",
+        "stdio.h",
+        """
+        int snprintf(char *str, size_t size, const char *format, ...)
+        int vsnprintf(char *str, size_t size, const char *format, va_list *ap)
+        int sprintf(char *str, const char *format, ...)
+        int vsprintf(char *str, const char *format, va_list *ap)
+        int __snprintf_chk(char *str, size_t size, int flag, size_t room, const char *format, ...)
+        int __sprintf_chk(char *str, int flag, size_t room, const char *format, ...)
+        int __vsprintf_chk(char *str, int flag, size_t room, const char *format, va_list *ap)
+        int __vsnprintf_chk(char *str, size_t size, int flag, size_t room, const char *format, \
+            va_list *ap)
+    """,
+        MINUS_ONE,
+    ),
+    Table(
         "stdio_print",
         "stdio.h",
         """

@@ -9,19 +9,19 @@ from __future__ import annotations
 import errno
 import os
 from struct import Struct
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.values.paths import DirectoryEntry, FileKind, OpenMode, PathAt
-from theseus_kit_tlibc.declare import MINUS_ONE, NULL, Header, c_function, system_call
+from theseus_kit_tlibc.deferred import DeferredBodies
 from theseus_kit_tlibc.files import O_LARGEFILE
 from theseus_kit_tlibc.locations import AT_FDCWD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from theseus_kit_tlibc.deferred import Deferred
     from theseus_kit_tlibc.files import Description
-    from theseus_kit_tlibc.library import Library
 
 # struct linux_dirent64, which is struct dirent64: d_ino, d_off, d_reclen, d_type, then the name
 _ENTRY = Struct("<QqHB")
@@ -42,16 +42,15 @@ _O_CLOEXEC, _O_DIRECTORY = 0o2000000, 0o200000
 _INT_MAX = (1 << 31) - 1
 
 
-class Dirent(Header):
-    header: ClassVar[str] = "dirent.h"
+class Bodies(DeferredBodies):
+    """The functions of dirent.h."""
 
-    def __init__(self, library: Library) -> None:
-        super().__init__(library)
+    def __init__(self, deferred: Deferred) -> None:
+        super().__init__(deferred)
         self._streams: dict[int, int] = {}
         """Descriptors by the addresses of their DIRs, each of which holds one entry."""
 
-    @system_call(217, "ssize_t getdents64(int fd, void *dirp, unsigned int count)")
-    def getdents64(self, fd: int, dirp: int, count: int) -> int:
+    def raw_getdents64(self, fd: int, dirp: int, count: int) -> int:
         """Raises ENOTDIR; EINVAL where not even one entry fits; ENOENT for a removed directory."""
         description = self._directory(fd)
         window = self.library.memory.window(dirp, min(count, _INT_MAX), writable=True)
@@ -68,7 +67,6 @@ class Dirent(Header):
             description.position += 1
         return used
 
-    @c_function("DIR *opendir(const char *name)", on_error=NULL)
     def opendir(self, name: int) -> int:
         library = self.library
         library.files.check_room()
@@ -80,14 +78,12 @@ class Dirent(Header):
         fd = library.files.add(file, O_LARGEFILE | _O_DIRECTORY, close_on_exec=True)
         return self._stream(fd)
 
-    @c_function("DIR *fdopendir(int fd)", on_error=NULL)
     def fdopendir(self, fd: int) -> int:
         self.library.files.usable(fd)
         if not self.library.files.description(fd).is_directory:
             raise PlatformError(f"descriptor {fd} is no directory", errno.ENOTDIR)
         return self._stream(fd)
 
-    @c_function("struct dirent *readdir(DIR *dirp)", aliases=("readdir64",), on_error=NULL)
     def readdir(self, dirp: int) -> int:
         """Null at the end, errno left as it was."""
         description = self._directory(self._of(dirp))
@@ -99,15 +95,12 @@ class Dirent(Header):
         self.library.memory.write(dirp, record)
         return dirp
 
-    @c_function("void rewinddir(DIR *dirp)")
     def rewinddir(self, dirp: int) -> None:
         seek_directory(self._directory(self._of(dirp)), 0, os.SEEK_SET)
 
-    @c_function("long telldir(DIR *dirp)", on_error=MINUS_ONE)
     def telldir(self, dirp: int) -> int:
         return self._directory(self._of(dirp)).position
 
-    @c_function("void seekdir(DIR *dirp, long loc)")
     def seekdir(self, dirp: int, loc: int) -> None:
         description = self._directory(self._of(dirp))
         if loc == 0:
@@ -115,11 +108,9 @@ class Dirent(Header):
         else:
             description.position = loc
 
-    @c_function("int dirfd(DIR *dirp)", on_error=MINUS_ONE)
     def dirfd(self, dirp: int) -> int:
         return self._of(dirp)
 
-    @c_function("int closedir(DIR *dirp)", on_error=MINUS_ONE)
     def closedir(self, dirp: int) -> int:
         fd = self._of(dirp)
         del self._streams[dirp]

@@ -10,26 +10,22 @@ from theseus_kit.plugin import Plugin, PluginDescription
 from theseus_kit.values.linkage import CFunction, CObject, SystemCall
 from theseus_kit_tlibc.deferred import Deferred
 from theseus_kit_tlibc.deferred_tables import TABLES
-from theseus_kit_tlibc.dirent import Dirent
 from theseus_kit_tlibc.errno import Errno
 from theseus_kit_tlibc.fcntl import Fcntl
 from theseus_kit_tlibc.futex import Futex
 from theseus_kit_tlibc.library import Library, Options
 from theseus_kit_tlibc.link import Link
 from theseus_kit_tlibc.math import Math
-from theseus_kit_tlibc.poll import Poll
 from theseus_kit_tlibc.pthread import Pthread
 from theseus_kit_tlibc.pthread_attr import PthreadAttr
 from theseus_kit_tlibc.pthread_cancel import PthreadCancel
 from theseus_kit_tlibc.pthread_cleanup import PthreadCleanup
-from theseus_kit_tlibc.pthread_cond import PthreadCond
 from theseus_kit_tlibc.pthread_mutex import Mutexes, PthreadMutex
 from theseus_kit_tlibc.pthread_sync import PthreadSync
 from theseus_kit_tlibc.sched import Sched
 from theseus_kit_tlibc.signal import Signal
 from theseus_kit_tlibc.signal_send import SignalSending
 from theseus_kit_tlibc.signal_wait import SignalWaiting
-from theseus_kit_tlibc.stdio import Stdio
 from theseus_kit_tlibc.stdio_files import StdioFiles
 from theseus_kit_tlibc.stdlib import Stdlib
 from theseus_kit_tlibc.stdlib_abort import Abort
@@ -78,17 +74,18 @@ class CLibraryPlugin(Plugin):
         fcntl = Fcntl(library)
         self._files = StdioFiles(library, fcntl, self._errno)
         library.at_exit.append(self._files.flush_all)
-        self._deferred = Deferred(library, TABLES, self._files, self._stdlib, self._link)
         mutexes = Mutexes(library)
+        self._deferred = Deferred(
+            library, TABLES, self._files, self._stdlib, self._link, mutexes, waiting.masked
+        )
         futex = Futex(library)
         self._headers = (
-            *(String(library), self._stdlib, Stdio(library), self._errno, Time(library)),
+            *(String(library), self._stdlib, self._errno, Time(library)),
             *(Unistd(library), UnistdProcess(library), fcntl, SysMman(library), self._signal),
             *(Sched(library), Pthread(library, self._cleanup), self._random, SysAuxv(library)),
-            *(self._link, Syscall(library, futex), Math(library), Dirent(library), self._files),
+            *(self._link, Syscall(library, futex), Math(library), self._files),
             *(sending, waiting, Abort(library, self._signal), self._cleanup, self._cancel, futex),
-            *(PthreadAttr(library), PthreadMutex(library, mutexes)),
-            *(PthreadCond(library, mutexes), PthreadSync(library), Poll(library, waiting.masked)),
+            *(PthreadAttr(library), PthreadMutex(library, mutexes), PthreadSync(library)),
             *(SysEpoll(library, waiting.masked), SysEventfd(library)),
             self._deferred,
         )

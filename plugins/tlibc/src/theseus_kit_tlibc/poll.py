@@ -6,11 +6,11 @@ struct pollfd is an int descriptor, a short of events asked for, a short of thos
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
 from theseus_kit.values.memory import Protection
-from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function, system_call
+from theseus_kit_tlibc.deferred import DeferredBodies
 from theseus_kit_tlibc.parking import NANOSECONDS, read_timespec
 from theseus_kit_tlibc.readiness import (
     POLLERR,
@@ -25,47 +25,28 @@ from theseus_kit_tlibc.readiness import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from theseus_kit_tlibc.library import Library
-    from theseus_kit_tlibc.signal_wait import Masked
+    from theseus_kit_tlibc.deferred import Deferred
 
 _POLLFD = Struct("<ihh")
 _MILLISECOND = NANOSECONDS // 1000
 _UNASKED = POLLERR | POLLHUP | POLLNVAL
 
 
-class Poll(Header):
-    header: ClassVar[str] = "poll.h"
+class Bodies(DeferredBodies):
+    """The functions of poll.h."""
 
-    def __init__(self, library: Library, masked: Masked) -> None:
-        super().__init__(library)
-        self._masked = masked
+    def __init__(self, deferred: Deferred) -> None:
+        super().__init__(deferred)
+        self._masked = deferred.masked
 
-    @c_function(
-        "int poll(struct pollfd *fds, nfds_t nfds, int timeout)",
-        system_call=7,
-        on_error=MINUS_ONE,
-        blocks=True,
-    )
     def poll(self, fds: int, nfds: int, timeout: int) -> int:
         return self._poll(fds, nfds, None if timeout < 0 else timeout * _MILLISECOND)
 
-    @c_function(
-        "int ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *tmo_p, "
-        "const sigset_t *sigmask)",
-        on_error=MINUS_ONE,
-        blocks=True,
-    )
     def ppoll(self, fds: int, nfds: int, tmo_p: int, sigmask: int) -> int:
         timeout_ns = read_timespec(self.library.memory, tmo_p) if tmo_p else None
         with self._masked(sigmask):
             return self._poll(fds, nfds, timeout_ns)
 
-    @system_call(
-        271,
-        "long ppoll(struct pollfd *fds, nfds_t nfds, struct timespec *tmo_p, "
-        "const sigset_t *sigmask, size_t sigsetsize)",
-        blocks=True,
-    )
     def raw_ppoll(self, fds: int, nfds: int, tmo_p: int, sigmask: int, sigsetsize: int) -> int:
         """The time that is left is not written back, as the kernel may choose where it ends so."""
         if sigmask and sigsetsize != 8:

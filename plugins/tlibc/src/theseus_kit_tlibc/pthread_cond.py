@@ -10,10 +10,10 @@ and of pthread_condattr_t, one word, likewise: bit 0 shared between processes, b
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import InvalidParameterError, PlatformError
-from theseus_kit_tlibc.declare import RESULT, Header, c_function
+from theseus_kit_tlibc.deferred import DeferredBodies
 from theseus_kit_tlibc.parking import (
     CLOCK_MONOTONIC,
     CLOCK_REALTIME,
@@ -23,35 +23,28 @@ from theseus_kit_tlibc.parking import (
 )
 
 if TYPE_CHECKING:
-    from theseus_kit_tlibc.library import Library
-    from theseus_kit_tlibc.pthread_mutex import Mutexes
+    from theseus_kit_tlibc.deferred import Deferred
 
 _COND_SIZE = 48
 _FLAGS = 36
 _CLOCK_BIT = 2
 
 
-class PthreadCond(Header):
-    header: ClassVar[str] = "pthread.h"
+class Bodies(DeferredBodies):
+    """The functions of pthread.h."""
 
-    def __init__(self, library: Library, mutexes: Mutexes) -> None:
-        super().__init__(library)
-        self._mutexes = mutexes
-        self._parked = ParkingLot(library.services.tasks, "condition variable")
+    def __init__(self, deferred: Deferred) -> None:
+        super().__init__(deferred)
+        self._mutexes = deferred.mutexes
+        self._parked = ParkingLot(self.library.services.tasks, "condition variable")
 
-    @c_function("int pthread_condattr_init(pthread_condattr_t *attr)", on_error=RESULT)
     def pthread_condattr_init(self, attr: int) -> int:
         self.library.memory.write_u32(attr, 0)
         return 0
 
-    @c_function("int pthread_condattr_destroy(pthread_condattr_t *attr)", on_error=RESULT)
     def pthread_condattr_destroy(self, attr: int) -> int:
         return 0
 
-    @c_function(
-        "int pthread_condattr_setclock(pthread_condattr_t *attr, clockid_t clock_id)",
-        on_error=RESULT,
-    )
     def pthread_condattr_setclock(self, attr: int, clock_id: int) -> int:
         if clock_id not in (CLOCK_REALTIME, CLOCK_MONOTONIC):
             raise InvalidParameterError(f"clock {clock_id} to wait by")
@@ -59,18 +52,11 @@ class PthreadCond(Header):
         memory.write_u32(attr, memory.read_u32(attr) & ~_CLOCK_BIT | clock_id * _CLOCK_BIT)
         return 0
 
-    @c_function(
-        "int pthread_condattr_getclock(const pthread_condattr_t *attr, clockid_t *clock_id)",
-        on_error=RESULT,
-    )
     def pthread_condattr_getclock(self, attr: int, clock_id: int) -> int:
         memory = self.library.memory
         memory.write_u32(clock_id, bool(memory.read_u32(attr) & _CLOCK_BIT))
         return 0
 
-    @c_function(
-        "int pthread_condattr_setpshared(pthread_condattr_t *attr, int pshared)", on_error=RESULT
-    )
     def pthread_condattr_setpshared(self, attr: int, pshared: int) -> int:
         if pshared not in (0, 1):
             raise InvalidParameterError(f"pshared {pshared}")
@@ -78,10 +64,6 @@ class PthreadCond(Header):
         memory.write_u32(attr, memory.read_u32(attr) & ~1 | pshared)
         return 0
 
-    @c_function(
-        "int pthread_cond_init(pthread_cond_t *cond, const pthread_condattr_t *attr)",
-        on_error=RESULT,
-    )
     def pthread_cond_init(self, cond: int, attr: int) -> int:
         memory = self.library.memory
         memory.write(cond, bytes(_COND_SIZE))
@@ -89,45 +71,25 @@ class PthreadCond(Header):
             memory.write_u32(cond + _FLAGS, memory.read_u32(attr) & _CLOCK_BIT)
         return 0
 
-    @c_function("int pthread_cond_destroy(pthread_cond_t *cond)", on_error=RESULT)
     def pthread_cond_destroy(self, cond: int) -> int:
         return errno.EBUSY if self._parked.waiting(cond) else 0
 
-    @c_function("int pthread_cond_signal(pthread_cond_t *cond)", on_error=RESULT)
     def pthread_cond_signal(self, cond: int) -> int:
         self._parked.wake(cond)
         return 0
 
-    @c_function("int pthread_cond_broadcast(pthread_cond_t *cond)", on_error=RESULT)
     def pthread_cond_broadcast(self, cond: int) -> int:
         self._parked.wake_all(cond)
         return 0
 
-    @c_function(
-        "int pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)",
-        on_error=RESULT,
-        blocks=True,
-    )
     def pthread_cond_wait(self, cond: int, mutex: int) -> int:
         self._wait(cond, mutex, None)
         return 0
 
-    @c_function(
-        "int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, "
-        "const struct timespec *abstime)",
-        on_error=RESULT,
-        blocks=True,
-    )
     def pthread_cond_timedwait(self, cond: int, mutex: int, abstime: int) -> int:
         clockid = bool(self.library.memory.read_u32(cond + _FLAGS) & _CLOCK_BIT)
         return self.pthread_cond_clockwait(cond, mutex, int(clockid), abstime)
 
-    @c_function(
-        "int pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex, "
-        "clockid_t clock_id, const struct timespec *abstime)",
-        on_error=RESULT,
-        blocks=True,
-    )
     def pthread_cond_clockwait(self, cond: int, mutex: int, clock_id: int, abstime: int) -> int:
         deadline = read_timespec(self.library.memory, abstime)
         timeout_ns = remaining_ns(self.library.services.clock, clock_id, deadline)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 import re
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from theseus_kit.errors import PlatformError
-from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function
+from theseus_kit_tlibc.deferred import DeferredBodies
 from theseus_kit_tlibc.variadic import CallArguments, ListArguments
 
 if TYPE_CHECKING:
@@ -31,56 +31,31 @@ _DIRECTIVE = re.compile(
 _BITS = {b"hh": 8, b"h": 16, None: 32}
 
 
-class Stdio(Header):
-    header: ClassVar[str] = "stdio.h"
+class Bodies(DeferredBodies):
+    """The functions of stdio.h."""
 
-    @c_function("int snprintf(char *str, size_t size, const char *format, ...)", on_error=MINUS_ONE)
     def snprintf(self, text: int, size: int, template: int) -> int:
         return self._print(text, size, template, CallArguments(self.library.machine, 3))
 
-    @c_function(
-        "int vsnprintf(char *str, size_t size, const char *format, va_list *ap)",
-        on_error=MINUS_ONE,
-    )
     def vsnprintf(self, text: int, size: int, template: int, arguments: int) -> int:
         return self._print(text, size, template, ListArguments(self.library.memory, arguments))
 
-    @c_function("int sprintf(char *str, const char *format, ...)", on_error=MINUS_ONE)
     def sprintf(self, text: int, template: int) -> int:
         return self._print(text, _INT_MAX, template, CallArguments(self.library.machine, 2))
 
-    @c_function("int vsprintf(char *str, const char *format, va_list *ap)", on_error=MINUS_ONE)
     def vsprintf(self, text: int, template: int, arguments: int) -> int:
         return self.vsnprintf(text, _INT_MAX, template, arguments)
 
-    @c_function(
-        "int __snprintf_chk(char *str, size_t size, int flag, size_t room, const char *format, "
-        "...)",
-        on_error=MINUS_ONE,
-    )
     def snprintf_chk(self, text: int, size: int, flag: int, room: int, template: int) -> int:
         """The compiler passes the size of the object; its own check is the guest's mapping."""
         return self._print(text, size, template, CallArguments(self.library.machine, 5))
 
-    @c_function(
-        "int __sprintf_chk(char *str, int flag, size_t room, const char *format, ...)",
-        on_error=MINUS_ONE,
-    )
     def sprintf_chk(self, text: int, flag: int, room: int, template: int) -> int:
         return self._print(text, _INT_MAX, template, CallArguments(self.library.machine, 4))
 
-    @c_function(
-        "int __vsprintf_chk(char *str, int flag, size_t room, const char *format, va_list *ap)",
-        on_error=MINUS_ONE,
-    )
     def vsprintf_chk(self, text: int, flag: int, room: int, template: int, arguments: int) -> int:
         return self.vsprintf(text, template, arguments)
 
-    @c_function(
-        "int __vsnprintf_chk(char *str, size_t size, int flag, size_t room, const char *format, "
-        "va_list *ap)",
-        on_error=MINUS_ONE,
-    )
     def vsnprintf_chk(
         self, text: int, size: int, flag: int, room: int, template: int, arguments: int
     ) -> int:

@@ -187,4 +187,41 @@ FILES = (
     """,
         NULL,
     ),
+    Table(
+        "dirent",
+        "dirent.h",
+        """
+        217: ssize_t getdents64(int fd, void *dirp, unsigned int count)
+    """,
+        ErrorConvention.NEGATIVE,
+        is_raw=True,
+    ),
+    Table(
+        "dirent",
+        "dirent.h",
+        """
+        DIR *opendir(const char *name)
+        DIR *fdopendir(int fd)
+        struct dirent *readdir(DIR *dirp) = readdir64
+    """,
+        NULL,
+    ),
+    Table(
+        "dirent",
+        "dirent.h",
+        """
+        void rewinddir(DIR *dirp)
+        void seekdir(DIR *dirp, long loc)
+    """,
+    ),
+    Table(
+        "dirent",
+        "dirent.h",
+        """
+        long telldir(DIR *dirp)
+        int dirfd(DIR *dirp)
+        int closedir(DIR *dirp)
+    """,
+        MINUS_ONE,
+    ),
 )

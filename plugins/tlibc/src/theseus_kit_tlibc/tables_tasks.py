@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from theseus_kit.values.linkage import ErrorConvention
 from theseus_kit_tlibc.declare import MINUS_ONE, NULL, RESULT
 from theseus_kit_tlibc.deferred import Table
 
@@ -101,5 +102,56 @@ TASKS = (
         void __stack_chk_fail(void)
     """,
         reenters=True,  # for the destructors that a kill may run
+    ),
+    Table(
+        "pthread_cond",
+        "pthread.h",
+        """
+        int pthread_condattr_init(pthread_condattr_t *attr)
+        int pthread_condattr_destroy(pthread_condattr_t *attr)
+        int pthread_condattr_setclock(pthread_condattr_t *attr, clockid_t clock_id)
+        int pthread_condattr_getclock(const pthread_condattr_t *attr, clockid_t *clock_id)
+        int pthread_condattr_setpshared(pthread_condattr_t *attr, int pshared)
+        int pthread_cond_init(pthread_cond_t *cond, const pthread_condattr_t *attr)
+        int pthread_cond_destroy(pthread_cond_t *cond)
+        int pthread_cond_signal(pthread_cond_t *cond)
+        int pthread_cond_broadcast(pthread_cond_t *cond)
+    """,
+        RESULT,
+    ),
+    Table(
+        "pthread_cond",
+        "pthread.h",
+        """
+        int pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
+        int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct \
+            timespec *abstime)
+        int pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex, clockid_t \
+            clock_id, const struct timespec *abstime)
+    """,
+        RESULT,
+        blocks=True,
+    ),
+    Table(
+        "poll",
+        "poll.h",
+        """
+        7: int poll(struct pollfd *fds, nfds_t nfds, int timeout)
+        int ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *tmo_p, const sigset_t \
+            *sigmask)
+    """,
+        MINUS_ONE,
+        blocks=True,
+    ),
+    Table(
+        "poll",
+        "poll.h",
+        """
+        271: long ppoll(struct pollfd *fds, nfds_t nfds, struct timespec *tmo_p, const sigset_t \
+            *sigmask, size_t sigsetsize)
+    """,
+        ErrorConvention.NEGATIVE,
+        blocks=True,
+        is_raw=True,
     ),
 )

@@ -15,7 +15,6 @@ from theseus_kit.machine.protocol import Ability
 from theseus_kit.values.paths import OpenMode
 from theseus_kit_tlibc.declare import MINUS_ONE, Header, c_function
 from theseus_kit_tlibc.direct import READ, WRITE
-from theseus_kit_tlibc.dirent import seek_directory
 from theseus_kit_tlibc.fcntl import O_CLOEXEC
 from theseus_kit_tlibc.listing import Listing
 from theseus_kit_tlibc.transfer import RW_COUNT_MAX, check_offset
@@ -129,6 +128,8 @@ class Unistd(Header):
             raise InvalidParameterError(f"lseek whence {whence}")
         description = self.library.files.description(fd)
         if description.is_directory:
+            from theseus_kit_tlibc.dirent import seek_directory
+
             return seek_directory(description, offset, whence)
         return file.seek(offset, whence)
 

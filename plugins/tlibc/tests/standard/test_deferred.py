@@ -36,13 +36,13 @@ def deferred():
         services = platform.services
         from theseus_kit_tlibc.library import Library, Options
 
-        yield Deferred(Library(services, Options()), TABLES, None, None, None)
+        yield Deferred(Library(services, Options()), TABLES, None, None, None, None, None)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.module)
 def test_every_prototype_has_a_body_that_takes_its_arguments(deferred, table):
     bodies = deferred.bodies(table.module)
-    alone = Deferred(deferred.library, [table], None, None, None)
+    alone = Deferred(deferred.library, [table], None, None, None, None, None)
     for call in alone.system_calls():
         prototype = parse_prototype(call.function.prototype)
         name = f"{'raw_' if table.is_raw else ''}{prototype.name.lstrip('_')}"
