@@ -159,6 +159,7 @@ def assemble_command(
         )
     watched = bool(module) and (backtrace == "full" or json or core is not None)
     watchers = _watchers() if watched else []
+    kept: list[object] = []
     with assemble_platform(
         plugins,
         machine,
@@ -188,6 +189,7 @@ def assemble_command(
                 strict=strict,
                 wasmtime=wasmtime,
                 report=lambda error: reporter().error(error),
+                kept=kept,
             )
         except GuestKilled as killed:
             limit = _limit_of(killed, max_open_files, max_tasks)

@@ -55,16 +55,23 @@ def run_module(
     strict: bool,
     wasmtime: Path | None,
     report: Callable[[Exception], None],
+    kept: list[object] | None = None,
 ) -> int:
     """Run a module's export (``run.invoke``) or the program it is; return the exit status.
 
     ``report`` is told of the Trap or WasmtimeError that ends the call. A killed guest's error is
     the caller's.
 
+    ``kept`` gets what is to be dropped after the platform is closed: the guest ends with that, and
+    deleting a store and an engine just before takes as long as running a small module. A
+    component's is dropped here: its writes may still be under way.
+
     Nothing of the host is visible to the guest but the module, the cache of compiled modules and
     the directories it is given. Raises ModuleError for a module, export or argument that cannot
     be run as asked.
     """
+    from theseus_kit.runtime.program import ModuleProgram
+
     path = _mount(platform, run)
     runtime = platform.boot(wasmtime, strict=strict)
     api = runtime.wasmtime
@@ -84,6 +91,8 @@ def run_module(
             cache=None if run.cache is None else CACHE_MOUNT,
             display_name=run.module,
         )
+        if kept is not None and isinstance(program, ModuleProgram):
+            kept.append(program)
         if run.invoke is None:
             return _run_command(program)
         _invoke(program, run.invoke, run.arguments)
