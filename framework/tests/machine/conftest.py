@@ -81,7 +81,7 @@ class Switcher:
         self._next_stack = guest.free + (64 << 20)
 
     def new_thread(self) -> Thread:
-        stack = AddressRange.of_size(self._next_stack, 1 << 16)
+        stack = AddressRange.of_size(self._next_stack, 1 << 19)
         self._next_stack += 1 << 20
         self.guest.memory.map(stack.start, stack.size, Protection.READ_WRITE)
         return self.machine.create_thread(stack)

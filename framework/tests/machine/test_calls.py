@@ -151,6 +151,8 @@ def nest(guest, depth, at_the_bottom):
 
 
 def test_calls_nest_a_thousand_deep_with_an_exception_at_the_bottom(make_guest) -> None:
+    # Python 3.12 counts calls from C to Python against a limit that nothing raises.
+    depth = 300 if sys.version_info[:2] == (3, 12) else 1000
     guest = make_guest()
     guest.memory.map(guest.free, 8 << 20, Protection.READ_WRITE)
     guest.machine.select_thread(
@@ -167,10 +169,10 @@ def test_calls_nest_a_thousand_deep_with_an_exception_at_the_bottom(make_guest) 
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(20_000)
     try:
-        found = nest(guest, 1000, lambda: guest.machine.call(trap))
+        found = nest(guest, depth, lambda: guest.machine.call(trap))
     finally:
         sys.setrecursionlimit(limit)
-    assert found == 42 + sum(range(1001))
+    assert found == 42 + sum(range(depth + 1))
 
 
 def test_an_error_at_the_bottom_goes_up_through_every_call(guest) -> None:
