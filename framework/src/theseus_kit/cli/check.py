@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from theseus_kit.assembly.catalogue import Catalogue, closest
 from theseus_kit.cli.options import OptionsOption, parse_options
+from theseus_kit.cli.progress import with_progress
 from theseus_kit.errors import UsageError
 from theseus_kit.machine import machine_names
 
@@ -66,7 +66,11 @@ def check_command(
     beside = with_companions(found)[1:]
     print(f"{plugin} beside {', '.join(map(str, beside))}", file=sys.stderr)
     running = run_cases(plugin, cases, options, expected, timeout)
-    results = list(_with_progress(running, len(cases)))
+    results = list(
+        with_progress(
+            running, len(cases), _described, is_quiet=lambda result: result.outcome.is_good
+        )
+    )
     if json:
         _print_json(plugin, results)
     else:
@@ -82,28 +86,12 @@ def _machines(name: str) -> tuple[str, ...]:
     return (name,)
 
 
-def _with_progress(results: Iterable[CaseResult], total: int) -> Iterator[CaseResult]:
-    """Pass results on, and show on stderr how far the run is."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:  # a log: what needs attention, as it happens
-        for result in results:
-            if not result.outcome.is_good:
-                print(f"{result.machine}: {_heading(result)}", file=sys.stderr, flush=True)
-            yield result
-        return
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("starting", total=total)
-        for result in results:
-            progress.update(task, advance=1, description=_sentence(result.test))
-            yield result
-
-
 def _sentence(test: str) -> str:
     return test.removeprefix("test_").replace("_", " ")
+
+
+def _described(result: CaseResult) -> str:
+    return f"{result.machine}: {_heading(result)}"
 
 
 def _heading(result: CaseResult) -> str:

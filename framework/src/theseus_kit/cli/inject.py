@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,10 +17,11 @@ from theseus_kit.cli.options import (
     PluginsOption,
     parse_options,
 )
+from theseus_kit.cli.progress import with_progress
 from theseus_kit.errors import UsageError
 
 if TYPE_CHECKING:
-    from theseus_kit.testing.sweep import FaultResult, Plan, Sweep, Target
+    from theseus_kit.testing.sweep import FaultResult, Target
 
 EXIT_FOUND = 1
 """A run was aborted, hung or misbehaved."""
@@ -106,7 +106,9 @@ def inject_command(
     with Sweep(chosen, seconds=timeout, jobs=count) as running:
         print(f"running {chosen.path} without a fault …", file=sys.stderr)
         plan = running.plan(per_site=per_site, per_phase=per_phase, error=error, only=calls)
-        results = in_order(plan, list(_with_progress(running, plan)))
+        results = in_order(
+            plan, list(with_progress(running.results(plan), len(plan.faults), _described))
+        )
     if output is not None:
         wasmtime, command = _wasmtime_version(), _command()
         output.write_text(markdown(chosen, plan, results, wasmtime=wasmtime, command=command))
@@ -165,25 +167,8 @@ def _check_writable(file: Path) -> None:
         raise UsageError(f"--output {file}: cannot be written: name another file")
 
 
-def _with_progress(sweep: Sweep, plan: Plan) -> Iterator[FaultResult]:
-    """Pass results on, and show on stderr how far the sweep is."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    total = len(plan.faults)
-    console = Console(stderr=True)
-    if not console.is_terminal:  # a log: one line for each run
-        for number, result in enumerate(sweep.results(plan), start=1):
-            line = f"[{number}/{total}] {result.fault.rule}: {result.verdict.value}"
-            print(line, file=sys.stderr, flush=True)
-            yield result
-        return
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("starting", total=total)
-        for result in sweep.results(plan):
-            progress.update(task, advance=1, description=result.fault.rule)
-            yield result
+def _described(result: FaultResult) -> str:
+    return f"{result.fault.rule}: {result.verdict.value}"
 
 
 def _wasmtime_version() -> str:

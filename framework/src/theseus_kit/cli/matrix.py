@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from theseus_kit.cli.progress import with_progress
 from theseus_kit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,7 +92,14 @@ def matrix_command(
     started, clock = datetime.now(UTC), time.monotonic()
     with _executor(executor, scheduler, jobs) as chosen:
         found = run_matrix(definition, cells, chosen, store, again=again)
-        results = list(_with_progress(found, len(cells)))
+        results = list(
+            with_progress(
+                found,
+                len(cells),
+                _summary,
+                stays=lambda result: not result.outcome.is_explained,
+            )
+        )
     order = {tuple(cell.choices.values()): number for number, cell in enumerate(cells)}
     results.sort(key=lambda result: order[tuple(result.cell.values())])
     report = RunReport(
@@ -140,30 +147,6 @@ def _executor(
     from theseus_kit.testing.matrix.dask_executor import DaskExecutor
 
     return DaskExecutor(scheduler)
-
-
-def _with_progress(results: Iterator[CellResult], total: int) -> Iterator[CellResult]:
-    """Pass results on, and show on stderr how far the run is."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:  # a log: one line for each cell
-        for number, result in enumerate(results, start=1):
-            print(f"[{number}/{total}] {_summary(result)}", file=sys.stderr, flush=True)
-            yield result
-        return
-    columns: tuple[Any, ...] = (
-        *(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("starting", total=total)
-        for result in results:
-            progress.update(task, advance=1, description=_summary(result))
-            if not result.outcome.is_explained:
-                progress.console.print(_summary(result), markup=False, highlight=False)
-            yield result
 
 
 def _summary(result: CellResult) -> str:

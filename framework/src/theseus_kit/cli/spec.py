@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,6 +17,7 @@ from theseus_kit.cli.options import (
     assemble_platform,
     parse_options,
 )
+from theseus_kit.cli.progress import with_progress
 from theseus_kit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def spec_command(
 
     count = workers or len(os.sched_getaffinity(0))
     results = list(
-        _with_progress(run_files(files, choice, workers=count, timeout=timeout), len(files))
+        with_progress(
+            run_files(files, choice, workers=count, timeout=timeout), len(files), _summary
+        )
     )
     results.sort(key=lambda result: result.path)
     if json:
@@ -100,25 +102,6 @@ def _choice(
         print(platform.report, file=sys.stderr)
     names = tuple(name.strip() for name in plugins.split(",") if name.strip())
     return PlatformChoice(names, machine, parse_options(option or []), compile_on)
-
-
-def _with_progress(results: Iterator[FileResult], total: int) -> Iterator[FileResult]:
-    """Pass results on, and show on stderr how far the run is."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:  # a log: one line for each file
-        for number, result in enumerate(results, start=1):
-            print(f"[{number}/{total}] {_summary(result)}", file=sys.stderr, flush=True)
-            yield result
-        return
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("starting", total=total)
-        for result in results:
-            progress.update(task, advance=1, description=_summary(result))
-            yield result
 
 
 def _summary(result: FileResult) -> str:

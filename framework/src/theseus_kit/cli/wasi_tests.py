@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,6 +17,7 @@ from theseus_kit.cli.options import (
     assemble_platform,
     parse_options,
 )
+from theseus_kit.cli.progress import with_progress
 
 if TYPE_CHECKING:
     from theseus_kit.runtime.artifacts import CompileOn
@@ -61,7 +61,7 @@ def wasi_tests_command(
     choice = None if host else _choice(plugins, machine, option, compile_on)
     count = workers or len(os.sched_getaffinity(0))
     running = run_tests(tests, choice, workers=count, timeout=timeout)
-    results = sorted(_told(running, len(tests)), key=lambda result: result.path)
+    results = sorted(with_progress(running, len(tests), _described), key=lambda result: result.path)
     if json:
         _print_json(results)
     else:
@@ -81,12 +81,8 @@ def _choice(
     return PlatformChoice(names, machine, parse_options(option or []), compile_on)
 
 
-def _told(results: Iterator[WasiResult], total: int) -> Iterator[WasiResult]:
-    """Pass results on, and say on stderr how far the run is."""
-    for number, result in enumerate(results, start=1):
-        line = f"[{number}/{total}] {Path(result.path).name}: {result.outcome}"
-        print(f"{line} ({result.seconds:.2f} s)", file=sys.stderr, flush=True)
-        yield result
+def _described(result: WasiResult) -> str:
+    return f"{Path(result.path).name}: {result.outcome} ({result.seconds:.2f} s)"
 
 
 def _counts(results: list[WasiResult]) -> dict[str, int]:
