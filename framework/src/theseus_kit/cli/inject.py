@@ -16,6 +16,7 @@ from theseus_kit.cli.options import (
     OptionsOption,
     PluginsOption,
     parse_options,
+    plugin_names,
 )
 from theseus_kit.cli.progress import with_progress
 from theseus_kit.errors import UsageError
@@ -142,7 +143,7 @@ def _target(
 
     check_module(words[0])
     parse_directories(directories or (), (), ())
-    names = tuple(name.strip() for name in plugins.split(",") if name.strip())
+    names = plugin_names(plugins)
     catalogue = Catalogue()
     check_plugins([catalogue.plugin(name) for name in (*_NEEDED, *names)], catalogue)
     if machine not in machine_names():

@@ -48,6 +48,11 @@ def parse_options(texts: list[str]) -> dict[str, dict[str, object]]:
     return options
 
 
+def plugin_names(text: str) -> tuple[str, ...]:
+    """The names in a ``--plugins`` option, in order."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def assemble_platform(
     plugins: str,
     machine: str,
@@ -61,7 +66,7 @@ def assemble_platform(
     ``defaults`` are options, by owner, for the tasks and for those of these plugins that are
     assembled; ``watchers`` are plugins beside those that were named.
     """
-    names = [name.strip() for name in plugins.split(",") if name.strip()]
+    names = plugin_names(plugins)
     chosen = parse_options(options or [])
     for owner, values in (defaults or {}).items():
         if owner in (*names, TASKS):

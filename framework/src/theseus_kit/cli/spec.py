@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,18 +13,20 @@ from theseus_kit.cli.options import (
     MachineOption,
     OptionsOption,
     PluginsOption,
-    assemble_platform,
-    parse_options,
 )
 from theseus_kit.cli.progress import with_progress
+from theseus_kit.cli.suite_options import (
+    EXIT_FAILED,
+    CompileOption,
+    HostOption,
+    choose_platform,
+    worker_count,
+)
 from theseus_kit.errors import UsageError
 
 if TYPE_CHECKING:
-    from theseus_kit.runtime.artifacts import CompileOn
     from theseus_kit.testing.wast.results import FileResult
-    from theseus_kit.testing.wast.workers import PlatformChoice
 
-EXIT_FAILED = 1
 SHOWN_FAILURES = 10
 """How many failures of a file are shown; ``--json`` has them all."""
 
@@ -38,13 +39,8 @@ def spec_command(
     plugins: PluginsOption = DEFAULT_PLUGINS,
     machine: MachineOption = "emulated",
     option: OptionsOption = None,
-    host: Annotated[
-        bool, typer.Option("--host", help="Run on the ordinary wasmtime package instead.")
-    ] = False,
-    compile_on: Annotated[
-        Literal["host", "guest"],
-        typer.Option("--compile", help="Compile on the host's CPU, or inside the machine."),
-    ] = "host",
+    host: HostOption = False,
+    compile_on: CompileOption = "host",
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Worker processes; one for each processor if left out."),
@@ -59,10 +55,10 @@ def spec_command(
     The exit status is 1 if anything failed.
     """
     files = _files(paths)
-    choice = None if host else _choice(plugins, machine, option, compile_on)
+    choice = None if host else choose_platform(plugins, machine, option, compile_on)
     from theseus_kit.testing.wast.workers import run_files
 
-    count = workers or len(os.sched_getaffinity(0))
+    count = worker_count(workers)
     results = list(
         with_progress(
             run_files(files, choice, workers=count, timeout=timeout), len(files), _summary
@@ -90,18 +86,6 @@ def _files(paths: list[Path]) -> list[str]:
                 raise UsageError(f"{file}: cannot be read")
             files[file] = file.stat().st_size
     return [str(file) for file in sorted(files, key=lambda file: -files[file])]
-
-
-def _choice(
-    plugins: str, machine: str, option: list[str] | None, compile_on: CompileOn
-) -> PlatformChoice:
-    """Return what the workers are to assemble, which is tried here first: errors come once."""
-    from theseus_kit.testing.wast.workers import PlatformChoice
-
-    with assemble_platform(plugins, machine, option) as platform:
-        print(platform.report, file=sys.stderr)
-    names = tuple(name.strip() for name in plugins.split(",") if name.strip())
-    return PlatformChoice(names, machine, parse_options(option or []), compile_on)
 
 
 def _summary(result: FileResult) -> str:

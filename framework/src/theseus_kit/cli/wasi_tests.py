@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,16 +12,18 @@ from theseus_kit.cli.options import (
     MachineOption,
     OptionsOption,
     PluginsOption,
-    assemble_platform,
-    parse_options,
 )
 from theseus_kit.cli.progress import with_progress
+from theseus_kit.cli.suite_options import (
+    EXIT_FAILED,
+    CompileOption,
+    HostOption,
+    choose_platform,
+    worker_count,
+)
 
 if TYPE_CHECKING:
-    from theseus_kit.runtime.artifacts import CompileOn
-    from theseus_kit.testing.wasi import PlatformChoice, WasiResult
-
-EXIT_FAILED = 1
+    from theseus_kit.testing.wasi import WasiResult
 
 
 def wasi_tests_command(
@@ -34,13 +34,8 @@ def wasi_tests_command(
     plugins: PluginsOption = DEFAULT_PLUGINS,
     machine: MachineOption = "emulated",
     option: OptionsOption = None,
-    host: Annotated[
-        bool, typer.Option("--host", help="Run on the ordinary wasmtime package instead.")
-    ] = False,
-    compile_on: Annotated[
-        Literal["host", "guest"],
-        typer.Option("--compile", help="Compile on the host's CPU, or inside the machine."),
-    ] = "host",
+    host: HostOption = False,
+    compile_on: CompileOption = "host",
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Programs at a time; one for each processor if left out."),
@@ -58,8 +53,8 @@ def wasi_tests_command(
     from theseus_kit.testing.wasi import read_suite, run_tests
 
     tests = read_suite(paths)
-    choice = None if host else _choice(plugins, machine, option, compile_on)
-    count = workers or len(os.sched_getaffinity(0))
+    choice = None if host else choose_platform(plugins, machine, option, compile_on)
+    count = worker_count(workers)
     running = run_tests(tests, choice, workers=count, timeout=timeout)
     results = sorted(with_progress(running, len(tests), _described), key=lambda result: result.path)
     if json:
@@ -67,18 +62,6 @@ def wasi_tests_command(
     else:
         _print_table(results)
     return EXIT_FAILED if any(result.failed for result in results) else 0
-
-
-def _choice(
-    plugins: str, machine: str, option: list[str] | None, compile_on: CompileOn
-) -> PlatformChoice:
-    """What the processes are to assemble, which is tried here first: errors come once."""
-    from theseus_kit.testing.wasi import PlatformChoice
-
-    with assemble_platform(plugins, machine, option) as platform:
-        print(platform.report, file=sys.stderr)
-    names = tuple(name.strip() for name in plugins.split(",") if name.strip())
-    return PlatformChoice(names, machine, parse_options(option or []), compile_on)
 
 
 def _described(result: WasiResult) -> str:

@@ -5,9 +5,10 @@ runs one of them in this process, on any such object; :func:`run_tests` runs man
 of its own, on a platform or on the ordinary ``wasmtime`` package, and judges them.
 """
 
+from theseus_kit.testing.platform_choice import PlatformChoice
 from theseus_kit.testing.wasi.program import run_program
 from theseus_kit.testing.wasi.results import WasiResult
-from theseus_kit.testing.wasi.runner import PlatformChoice, run_tests
+from theseus_kit.testing.wasi.runner import run_tests
 from theseus_kit.testing.wasi.suite import WasiTest, read_suite
 
 __all__ = [

@@ -15,27 +15,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from theseus_kit.testing.platform_choice import PlatformChoice
 from theseus_kit.testing.wasi.results import WasiResult
 
 if TYPE_CHECKING:
-    from theseus_kit.runtime.artifacts import CompileOn
     from theseus_kit.testing.wasi.suite import WasiTest
 
 _PIPE_ROOM = 1 << 16
-
-
-@dataclass(frozen=True)
-class PlatformChoice:
-    """What each process assembles; the arguments of :func:`theseus_kit.assemble`."""
-
-    plugins: tuple[str, ...]
-    machine: str = "emulated"
-    options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    compile_on: CompileOn = "host"
 
 
 def run_tests(

@@ -9,28 +9,16 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
+from theseus_kit.testing.platform_choice import PlatformChoice
 from theseus_kit.testing.wast.results import Failure, FileResult
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnContext
-
-    from theseus_kit.runtime.artifacts import CompileOn
-
-
-@dataclass(frozen=True)
-class PlatformChoice:
-    """What a worker assembles; the arguments of :func:`theseus_kit.assemble`."""
-
-    plugins: tuple[str, ...]
-    machine: str = "emulated"
-    options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    compile_on: CompileOn = "host"
 
 
 def run_files(
