@@ -14,25 +14,9 @@ from theseus_kit.testing.conformance.suite import names_of_tests
 from theseus_kit.values.paths import MemoryMount, OpenMode, StatusChange
 from theseus_kit_path import PathPlugin
 
+from .mutant import FileMutant, LooseFile
+
 READ, WRITE = OpenMode.READ, OpenMode.WRITE
-
-
-class LooseFile:
-    """An open file whose answers a mutant changes."""
-
-    def __init__(self, file):
-        self._file = file
-
-    def __getattr__(self, name):
-        return getattr(self._file, name)
-
-
-class FileMutant(PathPlugin):
-    file_class = LooseFile
-
-    @hookimpl
-    def path_open(self, path, mode, permissions):
-        return self.file_class(super().path_open(path, mode, permissions))
 
 
 @caught_by("test_what_is_written_is_read")

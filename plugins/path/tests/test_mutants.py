@@ -13,25 +13,9 @@ from theseus_kit.testing.conformance.path_handling import NamingConformance
 from theseus_kit.values.paths import Bounds, Mount, OpenMode, PathAt
 from theseus_kit_path import Path, PathPlugin
 
+from .mutant import FileMutant, LooseFile
+
 READ, WRITE = OpenMode.READ, OpenMode.WRITE
-
-
-class LooseFile:
-    """An open file whose answers a mutant changes."""
-
-    def __init__(self, file):
-        self._file = file
-
-    def __getattr__(self, name):
-        return getattr(self._file, name)
-
-
-class FileMutant(PathPlugin):
-    file_class = LooseFile
-
-    @hookimpl
-    def path_open(self, path, mode, permissions):
-        return self.file_class(super().path_open(path, mode, permissions))
 
 
 class EqualToAll(Path):

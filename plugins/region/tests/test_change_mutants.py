@@ -19,22 +19,11 @@ from theseus_kit.values.memory import (
     page_ceil,
     page_floor,
 )
-from theseus_kit_region import RegionPlugin
+
+from .mutant import Mutant
 
 READ_WRITE = Protection.READ_WRITE
 GIB = 1 << 30
-
-
-class Mutant(RegionPlugin):
-    """What they have alike: the platform's own mappings are labelled, and are left alone, so
-    that a platform there is."""
-
-    def altered(self, request):
-        return request
-
-    @hookimpl
-    def memory_map(self, request):
-        return super().memory_map(request if request.label else self.altered(request))
 
 
 @caught_by("test_protecting_part_of_a_region_splits_it")
