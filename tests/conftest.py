@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,3 +33,23 @@ def platform(machine: str) -> Iterator[Platform]:
 @pytest.fixture
 def examples() -> Path:
     return EXAMPLES
+
+
+@pytest.fixture
+def bound_by_modes() -> Iterator[None]:
+    """What the test starts may read and write what files' modes say, even where root runs it.
+
+    By capabilities(7), "The securebits flags": with SECBIT_NOROOT root's children have the
+    capabilities of any user, none.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    set_securebits, noroot = 28, 1 << 0
+    control = ctypes.CDLL(None, use_errno=True).prctl
+    if control(set_securebits, noroot, 0, 0, 0):
+        pytest.skip(f"root reads everything: {os.strerror(ctypes.get_errno())}")
+    try:
+        yield
+    finally:
+        control(set_securebits, 0, 0, 0, 0)

@@ -242,7 +242,7 @@ def test_a_directory_is_no_module(run: CommandLine, tmp_path: Path) -> None:
     assert "is a directory" in run.refuses(tmp_path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.usefixtures("bound_by_modes")
 def test_an_unreadable_module_is_refused(run: CommandLine, gcd: Path) -> None:
     gcd.chmod(0)
     assert "Permission denied" in run.refuses("--invoke", "gcd", gcd)

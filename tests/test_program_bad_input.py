@@ -30,7 +30,7 @@ def test_a_file_where_a_directory_is_wanted_is_named(kit: Kit, tmp_path: Path, o
     assert line == f"{option} {file}: {file} is a file: name the directory it is in"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.usefixtures("bound_by_modes")
 def test_an_unreadable_directory_is_named(kit: Kit, tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)
@@ -41,7 +41,7 @@ def test_a_missing_program_is_found_missing_before_its_directories(kit: Kit) -> 
     assert kit.refuses("--dir", "/nowhere", "nothing.wasm") == "nothing.wasm: no such file"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.usefixtures("bound_by_modes")
 def test_an_unreadable_file_is_the_programs_to_report(kit: Kit, tmp_path: Path) -> None:
     (tmp_path / "below").mkdir(mode=0)
     program = compiled("walk")
