@@ -12,7 +12,7 @@ from theseus_kit.values.paths import MemoryMount, Mount
 
 from .conftest import CLibrary
 
-O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_DIRECTORY = 0, 1, 2, 0o100, 0o200000
+O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_APPEND, O_DIRECTORY = 0, 1, 2, 0o100, 0o2000, 0o200000
 FAILED = (1 << 64) - 1
 GETDENTS64 = 217
 
@@ -165,6 +165,8 @@ def test_a_read_only_mount_refuses_every_change(c, tmp_path):
         assert changed() & 0xFFFFFFFF == 0xFFFFFFFF
         assert c.errno == errno.EROFS
     assert c.access(file, 4) == 0
+    held = c.open(file, O_RDONLY | O_APPEND, 0)
+    assert c.read(held, c.block(bytes(1)), 1) == 1
 
 
 def test_locks_in_memory_stand_between_descriptions_and_end_with_them(c):

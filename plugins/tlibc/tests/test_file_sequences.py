@@ -1,8 +1,16 @@
-"""Sequences of file operations: the host's kernel on one tree, the guest on an equal one."""
+"""Sequences of file operations: the host's kernel on one tree, the guest on an equal one.
+
+Compared is what Linux and POSIX say of any file system. What each file system decides by itself is
+left out: where a directory's positions are but its beginning (ext4 counts hashes, tmpfs and others
+entries or bytes), where a file has holes, and which of EEXIST and ENOTEMPTY a full directory is.
+"""
 
 import ctypes
+import errno
 import itertools
 import os
+import stat
+import struct
 from pathlib import Path
 
 import pytest
@@ -20,6 +28,8 @@ O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY, O_NOFOLLOW = (
     *(0o100, 0o200, 0o1000, 0o2000, 0o200000, 0o400000),
 )
 ROOM = 64
+LSEEK = 8
+"""The system call's number."""
 
 names = st.sampled_from(["a", "b", "d", "d/a", "d/e", "d/e/a", "d/..", ".", "a/", "d/", "d/e/../a"])
 descriptors = st.integers(0, 5)
@@ -48,7 +58,7 @@ operation = st.one_of(
     st.tuples(st.just("read"), descriptors, st.integers(0, ROOM)),
     st.tuples(st.just("pwrite"), descriptors, data, offsets),
     st.tuples(st.just("pread"), descriptors, st.integers(0, ROOM), offsets),
-    st.tuples(st.just("lseek"), descriptors, offsets, st.integers(-1, 4)),
+    st.tuples(st.just("lseek"), descriptors, offsets, st.sampled_from([-1, 0, 1, 2, 5])),
     st.tuples(st.just("ftruncate"), descriptors, offsets),
     st.tuples(st.just("dup"), descriptors),
     st.tuples(st.just("close"), descriptors),
@@ -71,6 +81,9 @@ class Kernel:
 
     def got(self, size):
         return self.buffer.raw[:size]
+
+    def is_directory(self, descriptor):
+        return descriptor >= 0 and stat.S_ISDIR(os.fstat(descriptor).st_mode)
 
     def call(self, name, *arguments):
         function = getattr(HOST, name)
@@ -100,6 +113,13 @@ class Guest:
     def got(self, size):
         return self.c.memory.read(self.buffer, size)
 
+    def is_directory(self, descriptor):
+        status = self.texts[0]
+        if self.c.fstat(descriptor & MASK, status):
+            return False
+        (mode,) = struct.unpack_from("<I", self.c.memory.read(status, 144), 24)
+        return stat.S_ISDIR(mode)
+
     def call(self, name, *arguments):
         given = []
         for value in arguments:
@@ -117,6 +137,14 @@ class Guest:
 
 
 LONG = ("read", "write", "pread", "pwrite", "lseek", "readlink")
+SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
+
+
+def is_the_file_systems_own(side, descriptor, offset, whence):
+    """Whether what a seek comes to is for the file system to say."""
+    rewinds = (offset, whence) in ((0, SEEK_SET), (0, SEEK_CUR))
+    valid = SEEK_SET <= whence <= SEEK_END
+    return valid and not rewinds and side.is_directory(descriptor)
 
 
 def run(side, operations):
@@ -139,7 +167,12 @@ def run(side, operations):
             values[1:2] = [side.put(b""), values[1]]
         elif name == "readlink":
             values += [side.put(b""), ROOM]
+        if name == "lseek" and is_the_file_systems_own(side, *values):
+            seen.append("the file system's own")
+            continue
         result = side.call(name, *values)
+        if name == "rename" and result == -errno.EEXIST:  # rename(2): either
+            result = -errno.ENOTEMPTY
         if name in ("read", "pread", "readlink") and result > 0:
             seen.append(side.got(result))
         elif name == "dup" and result >= 0:
@@ -197,3 +230,39 @@ def test_the_tree_is_the_hosts_own(c, tmp_path):
         [("mkdir", "d", 0o755), ("open", "d/a", 0o101, 0o644), ("write", 0, b"x")],
     )
     assert Path(tmp_path / "d" / "a").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("tree", ["host", "memory"])
+def test_a_search_for_data_or_for_a_hole_stays_within_the_file(c, tmp_path, tree):
+    """lseek(2): no file system has to know holes, but each ends a file in one. A mounted file's are
+    those that the host finds in it."""
+    path, size = f"/holes-{tree}", 200_000
+    mount = MemoryMount(path) if tree == "memory" else Mount(tmp_path, path, writable=True)
+    c.platform.hooks.path_mount(mount=mount)
+    file = c.open(c.string(f"{path}/f".encode()), os.O_RDWR | os.O_CREAT, 0o600)
+    assert c.pwrite(file, c.block(b"x"), 1, 70_000) == 1
+    assert c.ftruncate(file, size) == 0
+    assert c.fsync(file) == 0  # What is not on disk yet may count as data until it is.
+
+    for whence in (os.SEEK_DATA, os.SEEK_HOLE):
+        for offset in (0, 1, 70_000, 70_001, 150_000, size - 1, size, size + 1):
+            found = c.syscall_(LSEEK, file, offset, whence)
+            if tree == "host":
+                assert found == searched(tmp_path / "f", offset, whence)
+            if found != -errno.ENXIO:
+                assert offset <= found <= size
+                assert offset < size
+            elif whence == os.SEEK_HOLE:
+                assert offset >= size
+            else:
+                assert offset > 70_000
+    assert c.close(file) == 0
+
+
+def searched(path, offset, whence):
+    """What the host finds in a file."""
+    with path.open("rb") as file:
+        try:
+            return os.lseek(file.fileno(), offset, whence)
+        except OSError as error:
+            return -error.errno

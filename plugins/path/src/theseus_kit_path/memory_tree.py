@@ -196,6 +196,8 @@ class MemoryDirectory:
             if inode.kind is FileKind.DIRECTORY and other._inode.is_within(inode):
                 raise os_error(errno.EINVAL)
             if replaced is not None:
+                if self._inode.is_within(replaced):  # of either kind: rename(2) asks this first
+                    raise os_error(errno.ENOTEMPTY)
                 _check_replaceable(inode, replaced)
             if len(os.fsencode(target_name)) - len(os.fsencode(name)) > self._store.room:
                 raise os_error(errno.ENOSPC)

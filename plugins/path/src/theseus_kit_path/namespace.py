@@ -33,7 +33,9 @@ from theseus_kit_path.mounts import DirectoryMount, MountTable, Place, open_sour
 from theseus_kit_path.trees import OpenRequest
 from theseus_kit_path.walk import MAX_LINKS, Walk, checked
 
-_CHANGES = OpenMode.WRITE | OpenMode.TRUNCATE | OpenMode.APPEND
+_CHANGES = OpenMode.WRITE | OpenMode.TRUNCATE
+"""Modes for which a file has to be writable. Appending alone is none: Linux checks what it adds to,
+writing, and opens directories and files of read-only file systems with O_RDONLY | O_APPEND."""
 
 _MEMORY_DEVICE = 0xFFF00
 """The device number of the first tree in memory: a major number that Linux gives to nobody."""
