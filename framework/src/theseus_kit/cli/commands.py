@@ -54,9 +54,14 @@ _SETTINGS = {
 }
 
 
+def named_command() -> str | None:
+    """The command that the command line names, None if it names none there is."""
+    return next((name for name in sys.argv[1:2] if name in _COMMANDS), None)
+
+
 def run() -> int:
     """Run the command line; return the exit status."""
-    app = _application(sys.argv[1:2])
+    app = _application(named_command())
     try:
         status = app(standalone_mode=False)
     except UsageError as error:
@@ -84,7 +89,7 @@ def run() -> int:
     return status if isinstance(status, int) else 0
 
 
-def _application(named: list[str]) -> typer.Typer:
+def _application(named: str | None) -> typer.Typer:
     """The commands' table; where one of them is named, just that one's module is imported."""
     app = typer.Typer(
         name="theseus-kit",
@@ -94,7 +99,7 @@ def _application(named: list[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_no_options)  # keeps a table of one command a table
-    for name in [name for name in named if name in _COMMANDS] or _COMMANDS:
+    for name in _COMMANDS if named is None else (named,):
         module, function = _COMMANDS[name]
         command = getattr(import_module(module), function)
         app.command(name, context_settings=_SETTINGS.get(name))(command)

@@ -27,19 +27,22 @@ class GuestFunction:
     """A C function of the library; set ``restype`` and ``argtypes`` as on a ctypes function."""
 
     __slots__ = (
-        *("__name__", "_argtypes", "_calls_left", "_deletes", "_invoke", "_library"),
+        *("__name__", "_argtypes", "_calls", "_deletes", "_invoke", "_library"),
         *("_places", "_restype", "_specialised"),
     )
 
     def __init__(self, library: GuestLibrary, name: str) -> None:
+        # Some 760 are made at every start, and given a signature: there is nothing to reset yet.
         self._library = library
         self.__name__ = name
         self._deletes = name.endswith("_delete")
         self._restype: Any = ctypes.c_int
         self._argtypes: Sequence[Any] | None = None
-        self._places: list[tuple[dict[str, Any], str]] = []
+        self._places: tuple[tuple[dict[str, Any], str], ...] = ()
         """Namespaces, and the name this function has there."""
-        self._reset()
+        self._invoke: Callable[..., Any] | None = None
+        self._specialised: Callable[..., Any] | None = None
+        self._calls = 0
 
     @property
     def restype(self) -> Any:
@@ -48,7 +51,8 @@ class GuestFunction:
     @restype.setter
     def restype(self, kind: Any) -> None:
         self._restype = kind
-        self._reset()
+        if self._invoke or self._specialised:
+            self._reset()
 
     @property
     def argtypes(self) -> Sequence[Any] | None:
@@ -57,7 +61,8 @@ class GuestFunction:
     @argtypes.setter
     def argtypes(self, kinds: Sequence[Any] | None) -> None:
         self._argtypes = None if kinds is None else tuple(kinds)
-        self._reset()
+        if self._invoke or self._specialised:
+            self._reset()
 
     @property
     def address(self) -> int:
@@ -66,7 +71,7 @@ class GuestFunction:
 
     def stand_in(self, namespace: dict[str, Any], name: str) -> None:
         """Let the function's own code, once there is some, take its place in a namespace."""
-        self._places.append((namespace, name))
+        self._places += ((namespace, name),)
 
     def forget(self) -> None:
         """Drop the signature and what it was compiled into, but for whether it has a result."""
@@ -75,9 +80,8 @@ class GuestFunction:
         self._reset()
 
     def _reset(self) -> None:
-        self._invoke: Callable[..., Any] | None = None
-        self._specialised: Callable[..., Any] | None = None
-        self._calls_left = self._library.calls_before
+        self._invoke = self._specialised = None
+        self._calls = 0
         self._show(self)
 
     def _show(self, function: Callable[..., Any]) -> None:
@@ -87,14 +91,18 @@ class GuestFunction:
     def _bind(self) -> Callable[..., Any]:
         """Return what makes the next call; after many, what makes all that come."""
         library, argtypes = self._library, self._argtypes
-        self._calls_left -= 1
-        if self._calls_left < 0 and argtypes is not None and library.specialises(self._deletes):
+        self._calls += 1
+        if (
+            self._calls > library.calls_before
+            and argtypes is not None
+            and library.specialises(self._deletes)
+        ):
             specialised = library.specialise(self, self.address, self._restype, argtypes)
             if specialised is not None:
                 self._specialised = specialised
                 self._show(specialised)
                 return specialised
-            self._calls_left = sys.maxsize
+            self._calls = -sys.maxsize
         invoke = self._invoke
         if invoke is None:
             invoke = self._invoke = library.bind(
