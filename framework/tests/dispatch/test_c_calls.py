@@ -2,14 +2,21 @@
 
 import ctypes
 import errno
+import struct
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from theseus_kit.assembly import BUNDLED, assemble
-from theseus_kit.dispatch.c_calls import shape_of, trampoline_maker
 from theseus_kit.dispatch.prototype import parse_prototype
+from theseus_kit.dispatch.trampolines import (
+    CALLS_BEFORE,
+    Parts,
+    generated_trampoline,
+    growing_trampoline,
+    shape_of,
+)
 from theseus_kit.errors import (
     GuestKilled,
     MemoryFaultError,
@@ -25,6 +32,10 @@ from theseus_kit.values.linkage import CFunction, ErrorConvention
 
 MINUS_ONE = 0xFFFF_FFFF_FFFF_FFFF
 WORDS = st.integers(0, MINUS_ONE)
+KINDS = {
+    "plain": lambda parts: growing_trampoline(parts, lambda *settled: None),
+    "generated": generated_trampoline,
+}
 
 
 def test_unsigned_arguments_and_pointers_arrive_as_they_are(export):
@@ -51,13 +62,14 @@ def test_unsigned_arguments_and_pointers_arrive_as_they_are(export):
         ("void *", ctypes.c_uint64),
     ],
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("kind", KINDS)
 @given(word=WORDS)
-def test_a_register_is_cut_to_its_c_type_as_a_compiler_cuts_it(ctype, equivalent, word):
-    maker, arity = trampoline_maker(shape_of(parse_prototype(f"void f({ctype} x)")))
+def test_a_register_is_cut_to_its_c_type_as_a_compiler_cuts_it(kind, ctype, equivalent, word):
     got = []
+    shape = shape_of(parse_prototype(f"void f({ctype} x)"))
+    trampoline, arity = KINDS[kind](Parts(shape, got.append, None, None, None))
 
-    maker(got.append, None, None, None)(word)
+    trampoline(word)
 
     low = word & 0xFF if ctype == "bool" else word
     assert arity == 1
@@ -96,8 +108,6 @@ def test_doubles_travel_in_vector_registers_between_integers(export, platform):
 
 
 def test_a_float_travels_in_the_low_half_of_its_register(export, platform):
-    import struct
-
     as_double = struct.unpack("<d", struct.pack("<f", 1.5) + b"\xaa" * 4)[0]
     call = export("float f(float x)", lambda x: x * 2)
 
@@ -114,11 +124,39 @@ def test_the_prototype_is_parsed_at_the_first_call_only(export):
         call(1)
 
 
-def test_later_calls_take_the_short_way(export):
-    numbers = iter(range(3))
-    call = export("int f(void)", lambda: next(numbers))
+def test_calls_before_and_after_a_trampoline_is_generated_are_alike(export, platform):
+    numbers = iter(range(100))
+    call = export("int f(int a, int b)", lambda a, b: a * next(numbers) + b)
+    scale = export("double f(int a, float x, double y)", lambda a, x, y: a * x + y)
+    half = struct.unpack("<d", struct.pack("<fi", 0.5, -1))[0]
 
-    assert [call(), call(), call()] == [0, 1, 2]
+    for number in range(CALLS_BEFORE + 3):
+        assert call(3, -5 & MINUS_ONE) == (3 * number - 5) & MINUS_ONE
+        scale(number, float_arguments=(half, 0.25))
+        assert platform.machine.float_result() == number / 2 + 0.25
+
+
+def test_errors_before_and_after_a_trampoline_is_generated_are_alike(export):
+    def refuse(size: int) -> int:
+        raise OutOfMemoryError("no room") if size else ZeroDivisionError("oh")
+
+    call = export("long f(size_t size)", refuse, ErrorConvention.NEGATIVE)
+    for _ in range(CALLS_BEFORE + 3):
+        assert call(1) == -errno.ENOMEM & MINUS_ONE
+        with pytest.raises(PluginError, match="raised ZeroDivisionError: oh"):
+            call(0)
+
+
+def test_a_trampoline_is_generated_once_and_settled(export):
+    settled = []
+    parts = Parts(shape_of(parse_prototype("int f(int a)")), abs, None, None, None)
+    trampoline, _ = growing_trampoline(parts, lambda *made: settled.append(made))
+
+    assert [trampoline(-3 & MINUS_ONE) for _ in range(CALLS_BEFORE)] == [3] * CALLS_BEFORE
+    assert not settled
+    assert trampoline(-3 & MINUS_ONE) == 3
+    ((generated, arity),) = settled
+    assert (generated(-3 & MINUS_ONE), arity) == (3, 1)
 
 
 @pytest.mark.parametrize(

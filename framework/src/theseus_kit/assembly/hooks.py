@@ -11,8 +11,10 @@ is as with pluggy: keyword arguments, None for no answer, and a plugin's own err
       one implementation, no wrapper, nobody watches   → a function made for this hook → plugin
       anything else                                    → pluggy's HookCaller → … → plugin
 
-The functions are made when a hook is first called, and forgotten when a plugin comes or goes or
-somebody starts to watch: what they call is always what pluggy would call.
+The functions are found when a hook is first called, and forgotten when a plugin comes or goes or
+somebody starts to watch: what they call is always what pluggy would call. Making one takes as long
+as some hundred calls, and many hooks are called a few times in all: so one for any arguments does
+the first calls.
 """
 
 from __future__ import annotations
@@ -31,6 +33,10 @@ Blame: TypeAlias = Callable[[Exception, str, "pluggy.HookImpl", dict[str, object
 """Raises what a plugin's error becomes, or returns where the error is nobody's fault."""
 
 
+CALLS_BEFORE = 32
+"""Calls of a hook before a function is made for it."""
+
+
 class Hooks:
     """What ``manager.hook`` is, with shorter ways; an attribute for each hook.
 
@@ -45,7 +51,12 @@ class Hooks:
         if name.startswith("_"):
             raise AttributeError(name)  # no hook is named so; copying an object asks for such
         caller = getattr(self._manager.hook, name)
-        way = self._manager.direct_call(caller) or caller
+
+        def settle(made: DirectCall) -> None:
+            if vars(self).get(name) is way:  # and was not forgotten meanwhile
+                setattr(self, name, made)
+
+        way = self._manager.direct_call(caller, settle) or caller
         setattr(self, name, way)
         return way
 
@@ -55,10 +66,13 @@ class Hooks:
             delattr(self, name)
 
 
-def direct_call(caller: pluggy.HookCaller, blame: Blame) -> DirectCall | None:
+def direct_call(
+    caller: pluggy.HookCaller, blame: Blame, settle: Callable[[DirectCall], object]
+) -> DirectCall | None:
     """Return what a call of a hook comes down to, None if it is more than one call.
 
     Hooks that gather every plugin's answer are left to pluggy: none of them is called often.
+    ``settle`` is given what is to take the place of the function once it was called a few times.
     """
     specification = caller.spec
     implementations = caller.get_hookimpls()
@@ -67,7 +81,24 @@ def direct_call(caller: pluggy.HookCaller, blame: Blame) -> DirectCall | None:
     only, names = implementations[0], specification.argnames
     if only.wrapper or only.hookwrapper or set(only.argnames) != set(names):
         return None  # it may ask for fewer arguments than there are
-    return _maker(names)(only.function, caller.name, only, blame)
+    function, hook, calls = only.function, caller.name, 0
+    made: DirectCall | None = None
+
+    def call(**arguments: object) -> object:
+        nonlocal calls, made
+        calls += 1
+        if calls > CALLS_BEFORE:
+            if made is None:
+                made = _maker(names)(function, hook, only, blame)
+                settle(made)
+            return made(**arguments)
+        try:
+            return function(**arguments)
+        except Exception as error:
+            blame(error, hook, only, arguments)
+            raise
+
+    return call
 
 
 @lru_cache(maxsize=256)

@@ -71,9 +71,11 @@ class PlatformPluginManager(pluggy.PluginManager):
         self._watchers += more
         self._hooks.forget()
 
-    def direct_call(self, caller: pluggy.HookCaller) -> DirectCall | None:
+    def direct_call(
+        self, caller: pluggy.HookCaller, settle: Callable[[DirectCall], object]
+    ) -> DirectCall | None:
         """Return what a call of a hook comes down to, None if pluggy must see to it."""
-        return None if self._watchers else direct_call(caller, _blame_directly)
+        return None if self._watchers else direct_call(caller, _blame_directly, settle)
 
     def is_wrapped(self, hook: str) -> bool:
         """Whether any plugin wraps a hook, so that every call of it must go through the hook."""

@@ -7,11 +7,8 @@
                                     │ PlatformError → errno, and the result that says so
                                     │ any other error → PluginError, which ends the call
 
-A trampoline decodes the integer registers to the C types of the prototype, calls the body and
-turns its errors into what the function's convention says. It is generated as Python source, once
-for each *shape* (the types of a prototype, not its names): a function of unsigned 64-bit
-arguments then costs one plain Python call and nothing else. Prototypes are parsed and trampolines
-made at a function's first call: most imports of an image are never called.
+Prototypes are parsed and trampolines (:mod:`.trampolines`) made at a function's first call: most
+imports of an image are never called, and most that are, a few times.
 
 Which function answers a name is the namespace's business, system calls are
 :mod:`theseus_kit.dispatch.system_calls`'s.
@@ -20,13 +17,18 @@ Which function answers a name is the namespace's business, system calls are
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Callable
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from theseus_kit.dispatch.exceptions import tell_of_kill
-from theseus_kit.dispatch.prototype import Argument, CType, Prototype, parse_prototype
+from theseus_kit.dispatch.prototype import Argument, Prototype, parse_prototype
+from theseus_kit.dispatch.trampolines import (
+    MASK,
+    Parts,
+    generated_trampoline,
+    growing_trampoline,
+    shape_of,
+)
 from theseus_kit.errors import (
     GuestKilled,
     GuestUnwinding,
@@ -37,19 +39,14 @@ from theseus_kit.errors import (
 )
 from theseus_kit.values.exceptions import Panicked
 from theseus_kit.values.linkage import CFunction, ErrorConvention
-from theseus_kit.values.record import NamedTuple
 
 if TYPE_CHECKING:
     from pluggy import HookRelay
 
-    from theseus_kit.machine.protocol import HostFunction, Machine
+    from theseus_kit.machine.protocol import Machine
     from theseus_kit.task import Tasks
 
-MASK = (1 << 64) - 1
 _REGISTER_ARGUMENTS = 6
-
-_DOUBLE = struct.Struct("<d")
-_SINGLE = struct.Struct("<f")
 
 ErrorAnswer = Callable[[PlatformError], int]
 """Turns a platform's no into a result; may raise."""
@@ -59,90 +56,6 @@ UnwindingAnswer = Callable[[GuestUnwinding], int]
 
 KillListener = Callable[[GuestKilled], None]
 """Told of a kill while the guest's frames still stand."""
-
-
-class Shape(NamedTuple):
-    """What a trampoline depends on: the types of a prototype, in order."""
-
-    result: tuple[str, int, bool]
-    arguments: tuple[tuple[str, int, bool], ...]
-
-
-def shape_of(prototype: Prototype) -> Shape:
-    return Shape(_type_key(prototype.result), tuple(_type_key(a.type) for a in prototype.arguments))
-
-
-def _type_key(ctype: CType) -> tuple[str, int, bool]:
-    if ctype.kind == "pointer":
-        return ("integer", 8, False)
-    if ctype.kind == "integer" and ctype.text in ("bool", "_Bool"):
-        return ("bool", 1, False)
-    return (ctype.kind, ctype.size, ctype.signed)
-
-
-def _decoded(word: str, kind: str, size: int, signed: bool) -> str:
-    """The Python expression that cuts a register to a C type's width and gives it its sign."""
-    if kind == "bool":
-        return f"{word} & 0xff != 0"
-    bits = size * 8
-    cut = word if size == 8 else f"({word} & {(1 << bits) - 1:#x})"
-    if not signed:
-        return cut
-    return f"({cut} ^ {1 << (bits - 1):#x}) - {1 << (bits - 1):#x}"
-
-
-@lru_cache(maxsize=512)
-def trampoline_maker(shape: Shape) -> tuple[Callable[..., HostFunction], int]:
-    """Return (maker, arity); ``maker(body, fail, float_argument, float_result)`` makes one.
-
-    The trampoline takes ``arity`` unsigned 64-bit words. ``fail(error, words)`` answers whatever
-    the body raises, or raises itself.
-    """
-    words: list[str] = []
-    passed: list[str] = []
-    floats = 0
-    for kind, size, signed in shape.arguments:
-        if kind == "float":
-            fetch = f"float_argument({floats})"
-            passed.append(fetch if size == 8 else f"single({fetch})")
-            floats += 1
-        else:
-            words.append(f"a{len(words)}")
-            passed.append(_decoded(words[-1], kind, size, signed))
-    call = f"body({', '.join(passed)})"
-    result_kind, result_size, _ = shape.result
-    if result_kind == "void":
-        answer = call
-    elif result_kind == "float":
-        answer = f"float_result({call if result_size == 8 else f'single_bits({call})'})"
-    else:
-        # Also the check that the body returned an integer: anything else raises here.
-        answer = f"return {call} & {MASK:#x}"
-    lines = [
-        "def make(body, fail, float_argument, float_result):",
-        f"    def trampoline({', '.join(words)}):",
-        "        try:",
-        f"            {answer}",
-        "        except Exception as error:",
-        f"            return fail(error, ({''.join(word + ', ' for word in words)}))",
-        "    return trampoline",
-    ]
-    scope: dict[str, Any] = {"single": _single_of, "single_bits": _single_bits}
-    exec("\n".join(lines), scope)  # the text is made of fixed pieces and numbers only
-    maker: Callable[..., HostFunction] = scope["make"]
-    return maker, len(words)
-
-
-def _single_bits(value: float) -> float:
-    """A double whose low four bytes are a float, as xmm0 returns one."""
-    bits: float = _DOUBLE.unpack(_SINGLE.pack(value) + bytes(4))[0]
-    return bits
-
-
-def _single_of(low_double: float) -> float:
-    """The float in the low four bytes of a register that was read as a double."""
-    value: float = _SINGLE.unpack_from(_DOUBLE.pack(low_double))[0]
-    return value
 
 
 def provider_of(function: CFunction) -> str:
@@ -255,11 +168,14 @@ class CCalls:
         reenters = function.reenters or function.blocks
         if function.prototype.count(",") >= _REGISTER_ARGUMENTS:
             # The first call would need stack words, and how many only the prototype can say.
-            trampoline, arity = self._trampoline(function)
+            trampoline, arity = generated_trampoline(self._parts(function))
             return self._machine.export(trampoline, arity, reenters=reenters, name=function.name)
 
         def first_call(*words: int) -> int | None:
-            trampoline, arity = self._trampoline(function)
+            trampoline, arity = growing_trampoline(
+                self._parts(function),
+                lambda generated, arity: self._machine.replace_export(address, generated, arity),
+            )
             self._machine.replace_export(address, trampoline, arity)
             return trampoline(*words[:arity])
 
@@ -268,13 +184,13 @@ class CCalls:
         )
         return address
 
-    def _trampoline(self, function: CFunction) -> tuple[HostFunction, int]:
+    def _parts(self, function: CFunction) -> Parts:
+        """What a function's trampoline is made of."""
         plugin = self._provider(function)
         try:
             prototype = parse_prototype(function.prototype)
         except TheseusKitError as error:
             raise PluginError(plugin, function.name, str(error)) from error
-        maker, arity = trampoline_maker(shape_of(prototype))
         machine, hooks, tasks = self._machine, self._hooks, self._tasks
         failure = Failure(
             plugin,
@@ -286,9 +202,13 @@ class CCalls:
             tasks.is_passing,
             tasks.interrupted,
         )
-        return maker(
-            function.body, failure, machine.float_argument, machine.set_float_result
-        ), arity
+        return Parts(
+            shape_of(prototype),
+            function.body,
+            failure,
+            machine.float_argument,
+            machine.set_float_result,
+        )
 
     def _answer(self, function: CFunction) -> ErrorAnswer:
         convention = function.on_error

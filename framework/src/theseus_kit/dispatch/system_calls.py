@@ -11,17 +11,11 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from theseus_kit.dispatch.c_calls import (
-    MASK,
-    Failure,
-    KillListener,
-    negative_errno,
-    shape_of,
-    trampoline_maker,
-)
+from theseus_kit.dispatch.c_calls import Failure, KillListener, negative_errno
 from theseus_kit.dispatch.prototype import parse_prototype
+from theseus_kit.dispatch.trampolines import MASK, Parts, growing_trampoline, shape_of
 from theseus_kit.errors import PluginError, TheseusKitError
 
 if TYPE_CHECKING:
@@ -103,7 +97,6 @@ class SystemCalls:
             raise PluginError(plugin, call.name, str(error)) from error
         if len(prototype.arguments) > _MOST_ARGUMENTS:
             raise PluginError(plugin, call.name, "a system call has at most six arguments")
-        maker, arity = trampoline_maker(shape_of(prototype))
         failure = Failure(
             plugin,
             function,
@@ -118,9 +111,13 @@ class SystemCalls:
             before = call.direct.prepare()
             if before is not None:
                 body = _after(before, body)
-        served = (maker(body, failure, _no_floats, _no_floats), arity)
-        self._served[number] = served
-        return served
+        parts = Parts(shape_of(prototype), body, failure, _no_floats, _no_floats)
+
+        def serve(trampoline: Callable[..., int | None], arity: int) -> None:
+            self._served[number] = trampoline, arity
+
+        serve(*growing_trampoline(parts, serve))
+        return self._served[number]
 
 
 def _after(first: Callable[[], None], body: Callable[..., float | None]) -> Callable[..., Any]:
@@ -131,5 +128,5 @@ def _after(first: Callable[[], None], body: Callable[..., float | None]) -> Call
     return both
 
 
-def _no_floats(_: object) -> float:
+def _no_floats(_: object) -> NoReturn:
     raise TypeError("a system call has no floating-point arguments")
