@@ -85,18 +85,13 @@ static void seeking(void) {
     is(lseek(file, -1, SEEK_SET));
     is(lseek(file, 0, 9));
     is(lseek(file, 0, -1));
-    is(lseek(file, 1l << 40, SEEK_SET));
+    is(lseek(file, 1l << 30, SEEK_SET));
     is(lseek(file, 0, SEEK_CUR));
     is(lseek(99, 0, SEEK_SET));
     is(lseek(held, 0, SEEK_SET));
     is(lseek(directory, 0, SEEK_SET));
     is(lseek(directory, -1, SEEK_SET));
     is(lseek(directory, 0, 9));
-    is(lseek(file, 0, SEEK_DATA));
-    is(lseek(file, 0, SEEK_HOLE));
-    is(lseek(file, 10, SEEK_DATA));
-    is(lseek(file, 99, SEEK_HOLE));
-    is(lseek(file, -1, SEEK_DATA));
 }
 
 static void sizes(void) {
@@ -123,7 +118,7 @@ static void sizes(void) {
     is(truncate("f/", 2));
     is(truncate(BAD, 2));
     is(truncate("", 2));
-    is(fallocate(file, 0, 0, 100));
+    is(posix_fallocate(file, 0, 100));
     fstat(file, &status);
     put(status.st_size);
     is(fallocate(file, 0, 0, 0));

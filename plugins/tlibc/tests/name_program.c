@@ -105,7 +105,7 @@ static void listing(void) {
         lstat(path, &status);
         put(status.st_ino == entry->d_ino || entry->d_name[1] == '.');
         put(entry->d_reclen % 8);
-        put(IFTODT(status.st_mode) == entry->d_type);
+        put(entry->d_type == DT_UNKNOWN || IFTODT(status.st_mode) == entry->d_type);
     }
     put(errno == 0);
     sort(names, count);
@@ -221,6 +221,9 @@ static void links(void) {
     put(realpath("loop", text) ? 0 : -errno);
 }
 
+/* What a file system says of a directory that is not empty: rename(2) has both. */
+static void renamed(int result) { is(result && errno == EEXIST ? -(errno = ENOTEMPTY) : result); }
+
 static void renaming(void) {
     int directory = open("d2", O_RDONLY), file = open("f", O_RDONLY);
     static const char *names[] = {"f",      "d",    "d2",     "link",    "dlink",  "dangling",
@@ -237,28 +240,28 @@ static void renaming(void) {
             if ((a == 8 || a == 19) &&
                 (b == 6 || b == 9 || b == 15 || b == 0 || b == 3 || b == 4 || b == 5 || b == 19))
                 continue;
-            is(rename(names[a], names[b]));
+            renamed(rename(names[a], names[b]));
         }
-    is(rename("f", "moved"));
+    renamed(rename("f", "moved"));
     content("moved");
-    is(rename("moved", "link"));
+    renamed(rename("moved", "link"));
     content("link");
-    is(rename("link", "d"));
-    is(rename("d", "link"));
-    is(rename("d", "full"));
-    is(rename("full", "d"));
-    is(rename("d", "d/x"));
-    is(rename("d", "d"));
-    is(rename("link", "link"));
+    renamed(rename("link", "d"));
+    renamed(rename("d", "link"));
+    renamed(rename("d", "full"));
+    renamed(rename("full", "d"));
+    renamed(rename("d", "d/x"));
+    renamed(rename("d", "d"));
+    renamed(rename("link", "link"));
     is(link("link", "same"));
-    is(rename("link", "same"));
+    renamed(rename("link", "same"));
     content("link");
-    is(rename("d/", "slash/"));
-    is(rename("link", "slash/"));
-    is(rename("dlink", "dl2"));
-    is(rename("loop", "loop2"));
-    is(rename(BAD, "x"));
-    is(rename("link", BAD));
+    renamed(rename("d/", "slash/"));
+    renamed(rename("link", "slash/"));
+    renamed(rename("dlink", "dl2"));
+    renamed(rename("loop", "loop2"));
+    renamed(rename(BAD, "x"));
+    renamed(rename("link", BAD));
     is(renameat(directory, "f2", AT_FDCWD, "out"));
     content("out");
     is(renameat(AT_FDCWD, "out", directory, "back"));

@@ -27,7 +27,7 @@ static void statuses(void) {
         if (!result) {
             put(extended.stx_mode);
             put(extended.stx_mask & 0x7ff);
-            put(extended.stx_uid);
+            put(extended.stx_uid == getuid());
         }
         result = is(statx(AT_FDCWD, paths[p], AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &extended));
         if (!result) {
@@ -76,7 +76,6 @@ static void statuses(void) {
     is(fstatvfs(file, &system));
     is(statvfs("absent", &system));
     is(fstatvfs(99, &system));
-    put(status.st_blksize);
 }
 
 static void access_and_modes(void) {
@@ -126,10 +125,10 @@ static void times_of(const char *path) {
 }
 
 static void times(void) {
-    struct timespec given[2] = {{1000, 5}, {2000, 999999999}},
-                    omit[2] = {{7, UTIME_OMIT}, {3000, 1}},
+    /* Whole seconds since the epoch: what else a time can be is the file system's own. */
+    struct timespec given[2] = {{1000, 0}, {2000, 0}}, omit[2] = {{7, UTIME_OMIT}, {3000, 0}},
                     none[2] = {{0, UTIME_OMIT}, {0, UTIME_OMIT}}, bad[2] = {{1, -1}, {1, 1}},
-                    now[2] = {{0, UTIME_NOW}, {4000, 0}}, before[2] = {{-5, 3}, {-1, 7}};
+                    now[2] = {{0, UTIME_NOW}, {4000, 0}};
     int file = open("f", O_RDONLY), held = open("f", O_PATH), directory = open("d2", O_RDONLY);
     is(futimens(file, given));
     times_of("f");
@@ -143,8 +142,6 @@ static void times(void) {
     is(futimens(file, BAD));
     is(futimens(directory, given));
     times_of("d2");
-    is(futimens(file, before));
-    times_of("f");
     is(utimensat(AT_FDCWD, "link", given, AT_SYMLINK_NOFOLLOW));
     times_of("link");
     times_of("f");
@@ -160,7 +157,7 @@ static void times(void) {
     is(utimensat(AT_FDCWD, BAD, given, 0));
     is(utimensat(AT_FDCWD, "dangling", given, AT_SYMLINK_NOFOLLOW));
     times_of("dangling");
-    struct timeval rough[2] = {{10, 20}, {30, 999999}}, wrong[2] = {{10, 1000000}, {1, 1}};
+    struct timeval rough[2] = {{10, 0}, {30, 0}}, wrong[2] = {{10, 1000000}, {1, 1}};
     is(utimes("f", rough));
     times_of("f");
     is(utimes("f", wrong));

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import functools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -36,11 +37,13 @@ PROGRAMS = [(source, name) for source in SOURCES for name in programs_of(source)
 ROOM = 20_000
 
 HOST = """
-import ctypes, json, os, sys
+import ctypes, json, os, resource, sys
 image, program, room = sys.argv[1], *map(int, sys.argv[2:])
 library = ctypes.CDLL(image)
 results = (ctypes.c_long * room)()
 os.umask(0o022)
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, most))  # as the guest has it
 library.run.restype = ctypes.c_long
 print(json.dumps(results[:library.run(program, results)]))
 """
@@ -48,11 +51,14 @@ print(json.dumps(results[:library.run(program, results)]))
 
 def make_tree(root):
     """What the programs are told to find (file_program.h)."""
-    root.chmod(0o755)
+    root.chmod(0o755)  # as made by nobody's umask or set-group-ID directory
     (root / "d").mkdir()
     (root / "d2").mkdir()
     (root / "f").write_bytes(b"0123456789")
     (root / "d2" / "f2").write_bytes(b"second")
+    for name in ("f", "d2/f2"):
+        with (root / name).open("rb") as file:
+            os.fsync(file)  # or its blocks are counted anew once they are on disk
     for name, target in LINKS.items():
         (root / name).symlink_to(target)
 

@@ -7,18 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from theseus_kit.values.paths import Mount
+from theseus_kit.values.paths import MemoryMount, Mount
 
-O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND = (
-    0,
-    1,
-    2,
-    0o100,
-    0o200,
-    0o1000,
-    0o2000,
-)
-
+O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL = 0, 1, 2, 0o100, 0o200
+O_DIRECTORY = 0o200000
+STATUS = struct.Struct("<QQQIIIIQqqq6q24x")
+"""struct stat: st_dev, st_ino, st_nlink, st_mode, st_uid, st_gid, padding, st_rdev, st_size,
+st_blksize, st_blocks, then seconds and nanoseconds of st_atim, st_mtim and st_ctim."""
 
 DESCRIPTORS = Path("/proc/self/fd")
 
@@ -100,10 +95,24 @@ def test_stat_tells_what_the_host_tells(c, data):
 
     for answer in (c.stat(path, status), c.fstat(opened(c, b"/data/file"), status)):
         assert answer == 0
-        fields = struct.unpack("<QQQIIIIQqqq6q24x", c.memory.read(status, 144))
+        fields = STATUS.unpack(c.memory.read(status, 144))
         assert fields[3] & 0o170000 == 0o100000
         assert fields[8] == host.st_size
         assert fields[13] * 10**9 + fields[14] == host.st_mtime_ns
+
+
+@pytest.mark.parametrize("times", [(1000, 5, 2000, 999_999_999), (-5, 3, -1, 7)])
+def test_a_file_in_memory_keeps_times_to_the_nanosecond(c, times):
+    c.platform.hooks.path_mount(mount=MemoryMount("/m"))
+    descriptor = opened(c, b"/m/file", O_RDWR | O_CREAT)
+    status = c.block(bytes(144))
+
+    assert c.futimens(descriptor, c.block(struct.pack("<4q", *times))) == 0
+
+    assert c.fstat(descriptor, status) == 0
+    fields = STATUS.unpack(c.memory.read(status, 144))
+    assert fields[11:15] == times
+    assert fields[9] == 4096
 
 
 @pytest.mark.parametrize(
@@ -114,6 +123,7 @@ def test_stat_tells_what_the_host_tells(c, data):
         (b"", O_RDONLY, errno.ENOENT),
         (b"/data/file", O_WRONLY | O_CREAT | O_EXCL, errno.EEXIST),
         (b"/data/../../../etc/passwd", O_RDONLY, errno.ENOENT),
+        (b"/data/new", O_RDONLY | O_CREAT | O_DIRECTORY, errno.EINVAL),  # since Linux 6.4
     ],
 )
 def test_a_file_that_cannot_be_opened_says_why(c, data, path, flags, number):
