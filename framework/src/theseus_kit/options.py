@@ -1,7 +1,8 @@
-"""How options are declared: as fields of a frozen dataclass, each with a default and a help text.
+"""How options are declared: as fields of a dataclass, each with a default and a help text.
 
-A dataclass's comparison and representation take longer to make than the rest of it, which counts
-where every start makes it: ``@dataclass(frozen=True, eq=False, repr=False)`` does without them.
+Nobody changes them once they are made. What refuses it, ``frozen=True``, and comparison and
+representation take many times as long to make as the rest of a dataclass, which counts where every
+start makes it: ``@dataclass(eq=False, repr=False)`` does without.
 
 Used by plugins and by machines alike; reading them from a command line is left to the command
 line, checking them to the assembly.

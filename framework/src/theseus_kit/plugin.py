@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from theseus_kit.task import Tasks
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class NoOptions:
     """The options of a plugin that has none."""
 
@@ -61,7 +61,7 @@ class PluginDescription(NamedTuple):
     needs: frozenset[Ability] = frozenset()
     """What it cannot do without: see :class:`Ability`."""
     options: type[Any] = NoOptions
-    """A frozen dataclass whose fields are made by :func:`option`."""
+    """A dataclass whose fields are made by :func:`option`."""
     lacks: frozenset[Capability] = frozenset()
     """What of its groups' contract it does without: see :class:`Capability`."""
 

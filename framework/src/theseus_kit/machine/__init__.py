@@ -17,7 +17,7 @@ def machine_names() -> tuple[str, ...]:
 
 
 def machine_options(name: str) -> type[Any]:
-    """The frozen dataclass of a machine's options. Raises UsageError for an unknown name."""
+    """The dataclass of a machine's options. Raises UsageError for an unknown name."""
     _require_known(name)
     if name == "native":
         from theseus_kit.machine.native.options import NativeOptions

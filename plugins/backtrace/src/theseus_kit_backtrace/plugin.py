@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from theseus_kit_backtrace.unwind_tables import UnwindTables
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class Options:
     """What can be set of the plugin."""
 

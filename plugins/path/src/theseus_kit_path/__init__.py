@@ -10,15 +10,13 @@ from theseus_kit_path.components import (
     ComponentKind,
     Components,
     Iter,
-    Prefix,
-    PrefixComponent,
-    PrefixKind,
 )
 from theseus_kit_path.lookup import DirEntry
 from theseus_kit_path.plugin import PathPlugin
 from theseus_kit_path.std_path import Path, PathBuf, StripPrefixError
 
 if TYPE_CHECKING:
+    from theseus_kit_path.prefixes import Prefix, PrefixComponent, PrefixKind
     from theseus_kit_path.theseus_path import TheseusPath, TheseusPathBuf
     from theseus_kit_path.theseus_plugin import TheseusPathPlugin
 
@@ -43,7 +41,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the other provider's where it is wanted: every start imports this package."""
+    """Import what few programs ask for where it is wanted: every start imports this package."""
     if name == "TheseusPathPlugin":
         from theseus_kit_path.theseus_plugin import TheseusPathPlugin
 
@@ -52,4 +50,8 @@ def __getattr__(name: str) -> Any:
         from theseus_kit_path import theseus_path
 
         return getattr(theseus_path, name)
+    if name in ("Prefix", "PrefixComponent", "PrefixKind"):
+        from theseus_kit_path import prefixes
+
+        return getattr(prefixes, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

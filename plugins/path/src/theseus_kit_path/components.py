@@ -9,52 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from enum import IntEnum
-from typing import ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from theseus_kit.values.record import NamedTuple
+if TYPE_CHECKING:
+    from theseus_kit_path.prefixes import PrefixComponent
 
 SEPARATOR = "/"
 
 _Path = TypeVar("_Path")
-
-
-class PrefixKind(IntEnum):
-    """What a Windows path may start with, in the order of std's ``Prefix``."""
-
-    VERBATIM = 0
-    VERBATIM_UNC = 1
-    VERBATIM_DISK = 2
-    DEVICE_NS = 3
-    UNC = 4
-    DISK = 5
-
-
-class Prefix(NamedTuple):
-    """A Windows path's prefix, taken apart: server and share, device or drive.
-
-    Paths of the platform have none, as on every Unix; the type is there for programs that ask.
-    """
-
-    kind: PrefixKind
-    first: str = ""
-    second: str = ""
-
-    def is_verbatim(self) -> bool:
-        r"""Whether it starts with ``\\?\``."""
-        return self.kind <= PrefixKind.VERBATIM_DISK
-
-
-class PrefixComponent(NamedTuple):
-    """A prefix as it stands in a path, and taken apart."""
-
-    text: str
-    prefix: Prefix
-
-    def kind(self) -> Prefix:
-        return self.prefix
-
-    def as_os_str(self) -> str:
-        return self.text
 
 
 class ComponentKind(IntEnum):

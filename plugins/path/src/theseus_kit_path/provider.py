@@ -36,7 +36,7 @@ class Timestamps(Enum):
     COUNTED = "counted"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class Options:
     """What a user may set of paths."""
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from theseus_kit.machine.direct import DirectMapping
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class RegionOptions:
     """The plugin's options."""
 

@@ -63,7 +63,7 @@ class NoAccess(Enum):
     """InvalidParameterError: what a port would answer that noticed."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class TheseusRegionOptions(RegionOptions):
     """The plugin's options."""
 

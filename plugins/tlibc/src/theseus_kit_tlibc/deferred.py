@@ -136,9 +136,8 @@ class Deferred:
     def system_calls(self) -> Iterator[SystemCall]:
         """The system calls of all tables."""
         for table in self._tables:
-            for number, prototype, name, _ in _lines(table):
-                if number:
-                    yield SystemCall(int(number), self._function(table, prototype, name, name))
+            for number, prototype, name, _ in _lines(table, only_system_calls=True):
+                yield SystemCall(int(number), self._function(table, prototype, name, name))
 
     def _function(self, table: Table, prototype: str, name: str, symbol: str) -> CFunction:
         """One of a table's functions: the body of ``name``, under the name ``symbol``."""
@@ -168,12 +167,18 @@ class Deferred:
         return body
 
 
-def _lines(table: Table) -> Iterator[tuple[str, str, str, list[str]]]:
+def _lines(
+    table: Table, *, only_system_calls: bool = False
+) -> Iterator[tuple[str, str, str, list[str]]]:
     """Read a table: number of the system call or nothing, prototype, name, further symbols."""
     for line in table.prototypes.strip().splitlines():
-        prototype, _, others = " ".join(line.split()).partition(" = ")
+        words = line.split()
+        is_system_call = words[0][0].isdigit()
+        if only_system_calls and not is_system_call:
+            continue
+        prototype, _, others = " ".join(words).partition(" = ")
         number = ""
-        if prototype[0].isdigit():
+        if is_system_call:
             number, _, prototype = prototype.partition(": ")
         name = prototype[: prototype.index("(")].rpartition(" ")[2].lstrip("*")
         yield number, prototype, name, others.split()

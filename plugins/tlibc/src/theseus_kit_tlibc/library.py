@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from theseus_kit.values.paths import Location
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class Options:
     """What a user may set of the C library."""
 

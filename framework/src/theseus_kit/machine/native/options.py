@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from theseus_kit.options import option
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class NativeOptions:
     """Options of the machine ``native``."""
 
