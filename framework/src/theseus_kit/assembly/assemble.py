@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from theseus_kit.assembly.catalogue import Catalogue, closest
 from theseus_kit.assembly.check import check_abilities, check_plugins
@@ -16,6 +16,9 @@ from theseus_kit.machine import create_machine, machine_names, machine_options
 from theseus_kit.platform import Platform
 from theseus_kit.plugin import Plugin
 from theseus_kit.values.record import NamedTuple
+
+if TYPE_CHECKING:
+    from theseus_kit.machine.protocol import Machine
 
 BUNDLED = ("region", "signals", "backtrace", "path", "tlibc")
 """The plugins of a platform when nobody says otherwise, by entry point."""
@@ -51,9 +54,11 @@ def assemble(
             image = platform.load("/lib/x86_64-linux-gnu/libz.so.1")
             print(image.call("zlibCompileFlags"))
     """
-    choice = choose(plugins, machine, options or {})
-    cpu = create_machine(machine, choice.machine_options)
+    by_owner = dict(options or {})
+    # First of all: what a machine prepares by itself goes on while plugins are imported.
+    cpu = _create_machine(machine, by_owner.pop(machine, {}))
     try:
+        choice = choose(plugins, machine, by_owner)
         check_abilities(choice.plugins, machine, cpu.abilities)
         versions = {
             plugin.description.name: plugin.description.version for plugin in choice.plugins
@@ -73,7 +78,9 @@ def assemble(
         )
         manager = PlatformPluginManager()
         platform = Platform(cpu, manager, report, choice.task_options, deterministic)
-        return _build(platform, manager, choice)
+        _build(platform, manager, choice)
+        cpu.idle()
+        return platform
     except BaseException:
         cpu.close()
         raise
@@ -86,7 +93,6 @@ class Choice(NamedTuple):
     providers: dict[Group, str]
     options: Mapping[str, Any]
     """An object of its options class for each plugin, by name."""
-    machine_options: Mapping[str, Any]
     task_options: Mapping[str, Any]
 
 
@@ -97,17 +103,13 @@ def choose(
 ) -> Choice:
     """Check all of a choice that can be checked without a machine, and make its options.
 
-    Raises AssemblyError as :func:`assemble` does, but for abilities that the machine lacks.
+    ``machine`` is named in messages. Raises AssemblyError as :func:`assemble` does, but for
+    what concerns the machine alone.
     """
     catalogue = Catalogue()
     chosen = [_plugin(plugin, catalogue) for plugin in plugins]
     providers = check_plugins(chosen, catalogue)
-    if machine not in machine_names():
-        raise AssemblyError(f"no machine is named {machine!r}{closest(machine, machine_names())}")
     by_owner = dict(options)
-    settings = make_options(
-        f"machine {machine!r}", machine_options(machine), by_owner.pop(machine, {})
-    )
     made = {
         plugin.description.name: make_options(
             f"plugin {plugin.description.name!r}",
@@ -123,7 +125,14 @@ def choose(
         raise AssemblyError(
             f"options for {stranger!r}, which is not in the assembly{closest(stranger, known)}"
         )
-    return Choice(chosen, providers, made, vars(settings), task_options)
+    return Choice(chosen, providers, made, task_options)
+
+
+def _create_machine(name: str, values: Mapping[str, object]) -> Machine:
+    if name not in machine_names():
+        raise AssemblyError(f"no machine is named {name!r}{closest(name, machine_names())}")
+    settings = make_options(f"machine {name!r}", machine_options(name), values)
+    return create_machine(name, vars(settings))
 
 
 def _plugin(plugin: str | type[Plugin], catalogue: Catalogue) -> type[Plugin]:

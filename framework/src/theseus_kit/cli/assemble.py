@@ -25,6 +25,7 @@ from theseus_kit.errors import GuestKilled
 
 if TYPE_CHECKING:
     from theseus_kit.cli.deaths import Reporter
+    from theseus_kit.cli.run import Run
     from theseus_kit.platform import Platform
     from theseus_kit.plugin import Plugin
     from theseus_kit.postmortem.watch import ExceptionWatch
@@ -164,7 +165,10 @@ def assemble_command(
         plugins,
         machine,
         option,
-        _bounds(max_open_files, max_tasks),
+        {
+            **_bounds(max_open_files, max_tasks),
+            **(_prepared(run) if run is not None and wasmtime is None else {}),
+        },
         watchers=watchers,
         deterministic=deterministic,
     ) as platform:
@@ -222,6 +226,13 @@ def _bounds(open_files: int | None, tasks: int | None) -> dict[str, dict[str, ob
     if tasks is not None:
         bounds["tasks"] = {"max_tasks": tasks}
     return bounds
+
+
+def _prepared(run: "Run") -> dict[str, dict[str, object]]:
+    """Have the emulated machine keep, beside compiled modules, which code a start needs."""
+    if run.cache is None:
+        return {}
+    return {"emulated": {"blocks": str(run.cache / "emulated.blocks")}}
 
 
 def _watchers() -> "list[type[Plugin]]":

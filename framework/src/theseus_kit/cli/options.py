@@ -63,13 +63,13 @@ def assemble_platform(
 ) -> Platform:
     """Assemble what the shared options say.
 
-    ``defaults`` are options, by owner, for the tasks and for those of these plugins that are
-    assembled; ``watchers`` are plugins beside those that were named.
+    ``defaults`` are options, by owner, for the tasks and for those of these plugins and machines
+    that are assembled; ``watchers`` are plugins beside those that were named.
     """
     names = plugin_names(plugins)
     chosen = parse_options(options or [])
     for owner, values in (defaults or {}).items():
-        if owner in (*names, TASKS):
+        if owner in (*names, machine, TASKS):
             chosen[owner] = {**values, **chosen.get(owner, {})}
     platform = assemble(
         [*watchers, *names], machine=machine, options=chosen, deterministic=deterministic

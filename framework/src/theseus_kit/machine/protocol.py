@@ -372,6 +372,13 @@ class Machine(Protocol):
         """
         ...
 
+    def idle(self) -> None:
+        """Nothing is asked of the machine for a while; it may use the time.
+
+        A hint that changes nothing but how fast the next call is.
+        """
+        ...
+
     def close(self) -> None:
         """Give everything back. Further calls raise MachineError; closing twice is nothing.
 

@@ -50,6 +50,7 @@ class Runtime:
         self.image = platform.load(self.wheel.library, strict=strict)
         """The library, as loaded."""
         machine = platform.machine
+        machine.idle()  # while the package is imported
         self._library = GuestLibrary(
             machine, platform.hooks, self.image.name, self.image.symbols.__getitem__
         )

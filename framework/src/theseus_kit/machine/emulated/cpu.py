@@ -224,16 +224,25 @@ class Cpu:
         )
 
     def add_hook(
-        self, kind: int, callback: Any, start: int = 1, end: int = 0, *extra: Any
+        self,
+        kind: int,
+        callback: Any,
+        start: int = 1,
+        end: int = 0,
+        *extra: Any,
+        user: ctypes.c_void_p | None = None,
     ) -> ctypes.c_size_t:
-        """Add a hook for the addresses [start, end], for all of them if start is greater."""
+        """Add a hook for the addresses [start, end], for all of them if start is greater.
+
+        ``user`` is its callback's last argument.
+        """
         hook = ctypes.c_size_t()
         error = self.library.hook_add(
             self.handle_argument,
             ctypes.byref(hook),
             ctypes.c_int(kind),
             callback,
-            None,
+            user,
             ctypes.c_uint64(start),
             ctypes.c_uint64(end),
             *extra,

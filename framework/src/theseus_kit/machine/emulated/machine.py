@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from theseus_kit.errors import MachineError
 from theseus_kit.machine.emulated import stubs
@@ -36,6 +37,9 @@ from theseus_kit.machine.protocol import (
 )
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import PAGE_SIZE, AddressRange
+
+if TYPE_CHECKING:
+    from theseus_kit.machine.emulated.ahead import Ahead
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 _REGISTER_ARGUMENTS = 6
@@ -79,6 +83,7 @@ class EmulatedMachine:
         self._next_prepared = own + OWN_SIZE
         self._loop.uses_mailbox = self._uses_mailbox
         self._features: frozenset[str] | None = None
+        self._ahead = None if options.blocks is None else self._look_ahead(options.blocks)
 
     def _map_territory(self, internal_fields: bool) -> None:
         """Make the whole territory the CPU's memory, at the addresses it has in the host."""
@@ -91,6 +96,23 @@ class EmulatedMachine:
         if internals is not None:
             internals.leave_out_exit_requests()
         self._exceptions.internals = internals
+
+    def _look_ahead(self, file: str) -> Ahead | None:
+        """Prepare the code that ``file`` says will run. None where that cannot be done."""
+        from theseus_kit.machine.emulated.ahead import Ahead
+        from theseus_kit.machine.emulated.host_code import HostCode, runs_here
+
+        if not runs_here():
+            return None
+        try:
+            code = HostCode()
+        except OSError:
+            return None  # a host that lets no memory be written and executed
+        ahead = Ahead(self._cpu, self._territory, self._translation, code, Path(file))
+        self._memory.ahead = ahead
+        self._cpu.recycle(self._cpu.new_context())
+        ahead.begin()
+        return ahead
 
     def _place_stubs(self) -> dict[str, int]:
         own, table = self._own, self._translation.table
@@ -302,6 +324,10 @@ class EmulatedMachine:
             self._cpu.stop()
         return noted
 
+    def idle(self) -> None:
+        if self._ahead is not None and self._release.alive and self._loop.thread.place == IDLE:
+            self._ahead.idle()
+
     def take_interrupt(self) -> bool:
         return self._loop.requests.take_interrupt()
 
@@ -312,6 +338,8 @@ class EmulatedMachine:
         if self._loop.thread.place != IDLE:
             raise MachineError("cannot close the machine while guest code waits for Python")
         self._loop.pulse.end()
+        if self._ahead is not None:
+            self._ahead.close()
         self._loop.give_up()
         self.is_closed = True
         self._release()

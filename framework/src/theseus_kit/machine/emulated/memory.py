@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from theseus_kit.errors import InvalidParameterError
 from theseus_kit.machine.accounted_memory import UNMAPPED, AccountedMemory
 from theseus_kit.machine.emulated.territory import Territory
 from theseus_kit.machine.emulated.translation import Translation
 from theseus_kit.values.memory import PAGE_SIZE, Protection, page_ceil, page_floor
+
+if TYPE_CHECKING:
+    from theseus_kit.machine.emulated.ahead import Ahead
 
 
 class EmulatedMemory(AccountedMemory):
@@ -16,11 +21,13 @@ class EmulatedMemory(AccountedMemory):
         super().__init__(territory.guest, translation.table, view)
         self._territory = territory
         self._translation = translation
+        self.ahead: Ahead | None = None
+        """Who must know of every mapping, if anyone."""
 
     def map(self, address: int, size: int, protection: Protection) -> None:
         end = self._whole_pages(address, size)
         self._empty(address, end)
-        self._translation.set(address, end, int(protection))
+        self._set(address, end, protection)
 
     def map_file(
         self, address: int, size: int, protection: Protection, descriptor: int, offset: int
@@ -30,11 +37,13 @@ class EmulatedMemory(AccountedMemory):
             raise InvalidParameterError(f"file offset {offset:#x} is not a multiple of a page")
         self._empty(address, end)
         self._territory.map_file(address, size, descriptor, offset)
-        self._translation.set(address, end, int(protection))
+        if self.ahead is not None:
+            self.ahead.mapped_file(address, end, protection, descriptor, offset)
+        self._set(address, end, protection)
 
     def protect(self, address: int, size: int, protection: Protection) -> None:
         end = self._whole_pages(address, size)
-        self._translation.set(address, end, int(protection))
+        self._set(address, end, protection)
 
     def unmap(self, address: int, size: int) -> None:
         end = self._whole_pages(address, size)
@@ -46,8 +55,16 @@ class EmulatedMemory(AccountedMemory):
         self._territory.discard(address, size)
         self._translation.bytes_changed(address, end)
 
+    def _set(self, start: int, end: int, protection: Protection) -> None:
+        """Change the page table."""
+        if self.ahead is not None and protection & Protection.EXECUTE:
+            self.ahead.before_execution(start, end)
+        self._translation.set(start, end, int(protection))
+
     def _empty(self, start: int, end: int) -> None:
         """Make mapped pages zero. What is not mapped is zero already: nobody could write it."""
+        if self.ahead is not None:
+            self.ahead.before_mapping(start, end)
         if self._table.uniform(start, end) == UNMAPPED:
             return
         self._territory.clear(start, end - start)

@@ -18,3 +18,6 @@ class EmulatedOptions:
         True, help="use two internal fields of the Unicorn versions whose layout is known"
     )
     grow_tlb: bool = option(True, help="grow the translation look-aside buffer when it pays")
+    blocks: str | None = option(
+        None, help="file that keeps which code a run needed, to prepare it at the next start"
+    )

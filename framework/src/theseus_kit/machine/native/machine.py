@@ -241,6 +241,9 @@ class NativeMachine:
     def take_interrupt(self) -> bool:
         return not self.is_closed and self._context.take(layout.ATTENTION_INTERRUPT)
 
+    def idle(self) -> None:
+        """The host's processor prepares nothing."""
+
     def _ask(self, attention: int) -> bool:
         if self.is_closed or not self._calls.in_progress:
             return False
