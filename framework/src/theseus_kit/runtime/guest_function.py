@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from theseus_kit.errors import MachineError
@@ -27,8 +28,8 @@ class GuestFunction:
     """A C function of the library; set ``restype`` and ``argtypes`` as on a ctypes function."""
 
     __slots__ = (
-        *("__name__", "_argtypes", "_calls", "_deletes", "_invoke", "_library"),
-        *("_places", "_restype", "_specialised"),
+        *("__name__", "_argtypes", "_calls", "_deletes", "_invoke", "_library", "_restype"),
+        "_specialised",
     )
 
     def __init__(self, library: GuestLibrary, name: str) -> None:
@@ -38,8 +39,6 @@ class GuestFunction:
         self._deletes = name.endswith("_delete")
         self._restype: Any = ctypes.c_int
         self._argtypes: Sequence[Any] | None = None
-        self._places: tuple[tuple[dict[str, Any], str], ...] = ()
-        """Namespaces, and the name this function has there."""
         self._invoke: Callable[..., Any] | None = None
         self._specialised: Callable[..., Any] | None = None
         self._calls = 0
@@ -69,10 +68,6 @@ class GuestFunction:
         """Where the function is in guest memory. Raises AttributeError if the library lacks it."""
         return self._library.address_of(self.__name__)
 
-    def stand_in(self, namespace: dict[str, Any], name: str) -> None:
-        """Let the function's own code, once there is some, take its place in a namespace."""
-        self._places += ((namespace, name),)
-
     def forget(self) -> None:
         """Drop the signature and what it was compiled into, but for whether it has a result."""
         self._argtypes = None
@@ -80,13 +75,10 @@ class GuestFunction:
         self._reset()
 
     def _reset(self) -> None:
+        if self._specialised is not None:
+            self._library.replace(self._specialised, self)
         self._invoke = self._specialised = None
         self._calls = 0
-        self._show(self)
-
-    def _show(self, function: Callable[..., Any]) -> None:
-        for namespace, name in self._places:
-            namespace[name] = function
 
     def _bind(self) -> Callable[..., Any]:
         """Return what makes the next call; after many, what makes all that come."""
@@ -100,7 +92,7 @@ class GuestFunction:
             specialised = library.specialise(self, self.address, self._restype, argtypes)
             if specialised is not None:
                 self._specialised = specialised
-                self._show(specialised)
+                library.replace(self, specialised)
                 return specialised
             self._calls = -sys.maxsize
         invoke = self._invoke
@@ -135,7 +127,6 @@ class GuestFunction:
 
 def let_stand_in(package: PrivatePackage, module: ModuleType) -> None:
     """Let the functions that a module of the package keeps as globals be replaced by their code."""
-    namespace = vars(module)
-    for name, value in namespace.items():
-        if isinstance(value, GuestFunction):
-            value.stand_in(namespace, name)
+    functions = (value for value in vars(module).values() if isinstance(value, GuestFunction))
+    for function in islice(functions, 1):  # all are of one library
+        function._library.namespaces.append(vars(module))

@@ -78,6 +78,8 @@ class GuestLibrary:
         """What :meth:`specialise` imports when it is first asked."""
         self.deferred: deque[tuple[GuestFunction, tuple[Any, ...]]] = deque()
         """Calls kept for later: function and arguments."""
+        self.namespaces: list[dict[str, Any]] = []
+        """Where functions that get code of their own stand as globals."""
         self._is_running_deferred = False
         self.errors: list[BaseException] = []
         """What callbacks raised and did not answer for, until the call they ran in returns."""
@@ -228,6 +230,12 @@ class GuestLibrary:
             return None if result is None else result(rax)
 
         return invoke
+
+    def replace(self, function: Callable[..., Any], other: Callable[..., Any]) -> None:
+        """Put another callable in a function's place, wherever it is a global."""
+        for namespace in self.namespaces:
+            for name in [name for name, value in namespace.items() if value is function]:
+                namespace[name] = other
 
     def specialises(self, in_finaliser: bool) -> bool:
         """Whether :meth:`specialise` may be asked now. It imports at first: a finaliser, which may
