@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from theseus_kit import Ability, WaitQueue
+from theseus_kit import Ability, WaitQueue, assemble
 
 
 def test_one_task_alone_imports_no_greenlets():
@@ -89,19 +89,20 @@ def test_a_wait_ends_by_its_time_out(world):
     assert len(queue) == 0
 
 
-def test_sleepers_wake_in_the_order_of_their_times(world):
+def test_sleepers_wake_in_the_order_of_their_times(machine):
     woken = []
+    with assemble(machine=machine, deterministic=0) as platform:
 
-    def sleeping(milliseconds):
-        def body():
-            world.tasks.sleep(milliseconds * 1_000_000)
-            woken.append(milliseconds)
+        def sleeping(milliseconds):
+            def body():
+                platform.tasks.sleep(milliseconds * 1_000_000)
+                woken.append(milliseconds)
 
-        return body
+            return body
 
-    tasks = [world.tasks.start(sleeping(time)) for time in (12, 3, 8, 3)]
-    for task in tasks:
-        world.tasks.join(task)
+        tasks = [platform.tasks.start(sleeping(time)) for time in (12, 3, 8, 3)]
+        for task in tasks:
+            platform.tasks.join(task)
 
     assert woken == [3, 3, 8, 12]
 

@@ -35,36 +35,51 @@ class TaskStates:
         self._passing = passing
         self._func = func
         self._states: dict[Task, _State] = {}
+        self._inside: Task | None = None
+        """The task whose state the library has; None while it is exchanged. What a signal handler
+        of Python's raises meanwhile ends that in the middle, and it is begun again."""
+        self._is_new = True
 
     def switch(self, left: Task, entered: Task) -> None:
         """Keep one task's state and bring back another's: the scheduler's listener."""
         library, scratch, func = self._library, self._scratch, self._func
         if library.is_closed:
             return
+        if self._is_new:
+            self._inside, self._is_new = left, False
+        inside = self._inside
+        if inside is entered:
+            return
         errors, entries = library.errors, self._passing.entries
-        if left.is_ended:
-            scratch.give_back()
-        else:
-            self._states[left] = (
-                library.nesting,
-                errors[:] if errors else None,
-                entries[:] if entries else None,
-                scratch.leave(),
-                func.LAST_EXCEPTION,
-            )
+        if inside is not None:
+            if inside.is_ended:
+                self._inside = None  # first: an area is given back once
+                scratch.give_back()
+            else:
+                self._states[inside] = (
+                    library.nesting,
+                    errors[:] if errors else None,
+                    entries[:] if entries else None,
+                    scratch.leave(),
+                    func.LAST_EXCEPTION,
+                )
+                self._inside = None
         if errors:
             errors.clear()
         if entries:
             entries.clear()
-        state = self._states.pop(entered, None)
+        state = self._states.get(entered)
         if state is None:
             library.nesting = 0
             scratch.enter_new()
             func.LAST_EXCEPTION = None
-            return
-        library.nesting, kept_errors, kept_entries, (area, top), func.LAST_EXCEPTION = state
-        if kept_errors:
-            errors += kept_errors
-        if kept_entries:
-            entries += kept_entries
-        scratch.enter(area, top)
+        else:
+            library.nesting, kept_errors, kept_entries, (area, top), func.LAST_EXCEPTION = state
+            if kept_errors:
+                errors += kept_errors
+            if kept_entries:
+                entries += kept_entries
+            scratch.enter(area, top)
+        self._inside = entered
+        if state is not None:
+            del self._states[entered]

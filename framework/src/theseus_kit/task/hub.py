@@ -15,52 +15,59 @@ Between tasks that have begun control passes directly.
 
 from __future__ import annotations
 
-from functools import partial
 from threading import current_thread
 from typing import TYPE_CHECKING
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from theseus_kit.task.task import Task
+_MOST_STRUCK = 8
+"""Errors without any progress between them are no signals: nothing can go on any more."""
 
 
 class Hub:
     """One host thread's.
 
-    ``run`` runs a task to its end; ``succeed`` chooses and selects the one that goes on after it.
+    ``go_on`` selects whose turn it is and returns what switches to it. What ends a task, and what a
+    signal handler of Python's raises in here, is in ``struck`` until ``go_on`` takes it from there.
     """
 
-    def __init__(self, run: Callable[[Task], None], succeed: Callable[[], Task]) -> None:
+    def __init__(self, go_on: Callable[[Hub], Callable[[], object]]) -> None:
         self.host_thread = current_thread()
-        self._run = run
-        self._succeed = succeed
-        self._starting: Task | None = None
-        self._greenlet = greenlet(self._loop)
+        self.struck: list[BaseException] = []
+        self.greenlet = greenlet(self._loop)
+        """Switched to by who leaves for a task that has not begun, and when one has ended."""
+        self._go_on = go_on
 
-    def start(self, task: Task) -> None:
-        """Leave the current greenlet for a task that has not begun and was selected."""
-        self._starting = task
-        self._greenlet.switch()
+    @property
+    def is_over(self) -> bool:
+        """It was closed, or something struck before it began."""
+        over: bool = self.greenlet.dead
+        return over
 
     def close(self) -> None:
         """End the hub; on its own host thread or after that has ended."""
-        if self._greenlet and current_thread() is self.host_thread:
-            self._greenlet.parent = getcurrent()
-            self._greenlet.throw()
+        if self.greenlet and current_thread() is self.host_thread:
+            self.greenlet.parent = getcurrent()
+            self.greenlet.throw()
 
     def _loop(self) -> None:
         while True:
-            self._next()()
-
-    def _next(self) -> Callable[[], object]:
-        """What passes control on. Nothing of a task stays behind here while it runs."""
-        task, self._starting = self._starting, None
-        if task is None:  # one has ended
-            task = self._succeed()
-        if task.greenlet is None:
-            task.greenlet = greenlet(partial(self._run, task), self._greenlet)
-        switch: Callable[[], object] = task.greenlet.switch
-        return switch
+            # Twice: where an error was caught Python looks for signals again, at the jump back.
+            try:
+                while True:
+                    try:
+                        while True:
+                            self._go_on(self)()  # nothing of a task stays behind here meanwhile
+                    except GreenletExit:
+                        return
+                    except BaseException as error:  # raised in the main task
+                        self.struck += (error,)
+                        if len(self.struck) > _MOST_STRUCK:
+                            raise
+            except BaseException as error:
+                self.struck += (error,)
+                if len(self.struck) > _MOST_STRUCK:
+                    raise

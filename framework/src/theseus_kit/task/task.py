@@ -72,7 +72,8 @@ class Task:
         self.greenlet: Any = None
         """Its Python side while it does not run."""
         self.host_thread: Any = None
-        """The host thread that the greenlet belongs to."""
+        """The host thread that its Python side belongs to, once it has begun; the main task's is
+        the one that it last waited on."""
         self.make_ready: Callable[[Task, object], None] | None = None
         self.is_joinable = False
         self.owns_stack = True

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 from contextvars import copy_context
+from functools import partial
 from threading import current_thread
 from typing import TYPE_CHECKING, Any
 
 from theseus_kit.clock import HostClock
 from theseus_kit.errors import GuestKilled, MachineError, PlatformError, TaskExit
 from theseus_kit.task.scheduler import Scheduler
-from theseus_kit.task.task import ENDED, RUNNING, STACK_SIZE, WAITING, Task
+from theseus_kit.task.striking import combine
+from theseus_kit.task.task import ENDED, READY, RUNNING, STACK_SIZE, WAITING, Task
 from theseus_kit.values.exceptions import KillRequested
 from theseus_kit.values.memory import (
     PAGE_SIZE,
@@ -28,11 +30,14 @@ if TYPE_CHECKING:
 
     from theseus_kit.clock import Clock
     from theseus_kit.machine.protocol import Machine
+    from theseus_kit.task.quantum import Quantum
     from theseus_kit.values.exceptions import Registers
 
 
 QUANTUM_MS = 10.0
 """How long a task may run while others are ready."""
+_MOST_ATTEMPTS = 3
+"""At a step of closing: two signals may strike it."""
 MAX_TASKS = 4096
 """How many tasks there may be at once."""
 
@@ -59,19 +64,15 @@ class Tasks(Scheduler):
         self._tasks: dict[int, Task] = {}
         self._next_id = 1
         self._hooks: HookRelay | None = None
+        self._is_ending = False
+        """Closing is going on."""
+        self._is_closed = False
 
     def __iter__(self) -> Iterator[Task]:
         return iter(list(self._tasks.values()))
 
     def __len__(self) -> int:
         return len(self._tasks)
-
-    @property
-    def main(self) -> Task:
-        """The task that Python's calls run on. Raises MachineError before it is started."""
-        if self._main is None:
-            raise MachineError("the platform has no main task: it is not started")
-        return self._main
 
     @property
     def has_others(self) -> bool:
@@ -108,26 +109,44 @@ class Tasks(Scheduler):
             raise PlatformError(
                 f"{len(self._tasks)} tasks are as many as there may be (max_tasks)", errno.EAGAIN
             )
-        if self._quantum is None and self._quantum_ms > 0 and not self.clock.is_virtual:
-            self._start_quantum()
+        if self._quantum is None and self._has_quantum:
+            self._make_quantum()
         task = self.create(name, self._hooks, stack_size, stack)
-        task.is_joinable = is_joinable
-        context = copy_context()
-        task.body = lambda: context.run(function)
-        task.state = WAITING
-        task.wake()
+        try:
+            task.is_joinable = is_joinable
+            context = copy_context()
+            task.body = lambda: context.run(function)
+            task.state = WAITING
+            task.wake()
+        except BaseException:
+            if task.state != READY:  # struck: nobody knows of it
+                try:
+                    self._end_now(task)
+                except BaseException:  # struck twice
+                    self._end_now(task)
+                    raise
+            raise
         return task
 
-    def _start_quantum(self) -> None:
+    @property
+    def _has_quantum(self) -> bool:
+        return self._quantum_ms > 0 and not self.clock.is_virtual
+
+    def _make_quantum(self) -> Quantum:
+        """Where tasks have no quantum it is for interrupts alone."""
         from theseus_kit.task.quantum import Quantum
 
         self._machine.set_preemption(self.yield_)
         self._quantum = Quantum(
-            self._quantum_ms / 1000,
+            (self._quantum_ms or QUANTUM_MS) / 1000,
             self._machine.preempt,
             lambda: self.switches,
-            self.is_contended,
+            self.is_contended if self._has_quantum else lambda: self._is_interrupted,
         )
+        return self._quantum
+
+    def _start_quantum(self) -> None:
+        (self._quantum or self._make_quantum()).start()
 
     def join(self, task: Task) -> Any:
         """Wait until a task has ended; return its result. Raises as :meth:`wait`."""
@@ -153,9 +172,13 @@ class Tasks(Scheduler):
         task.owns_stack = owns_stack
         task.make_ready = self._make_ready
         self._next_id += 1
-        self._tasks[task.id] = task
         task.thread.fs_base = hooks.tls_create_area(task=task)
-        hooks.task_started(task=task)
+        try:
+            self._tasks[task.id] = task
+            hooks.task_started(task=task)
+        except BaseException:
+            del self._tasks[task.id]
+            raise
         return task
 
     def select(self, task: Task) -> None:
@@ -208,13 +231,33 @@ class Tasks(Scheduler):
     # A task's Python side
 
     def _run(self, task: Task) -> None:
-        """Run a task to its end: the body of its greenlet."""
-        task.state = RUNNING
-        task.greenlet = None  # it runs
-        body, task.body = task.body, None
+        """Run a task to its end: the body of its greenlet. What ends the program is raised."""
+        try:
+            task.state, task.greenlet = RUNNING, None  # it runs
+            task.host_thread = current_thread()
+            self._live(task)
+            task.state = ENDED
+            # Python's side of it goes on to its end; what that calls has the main task's stack.
+            self._select(self.main)
+            assert self._hooks is not None
+            self._retire(task, self._hooks)
+            if not task.is_joinable:
+                self.release(task)
+        except BaseException:
+            # What is left of it stays as it was, for a core file, until the platform closes.
+            task.state = ENDED
+            try:
+                task.ended.wake_all()
+            except BaseException:  # struck twice
+                task.ended.wake_all()
+                raise
+            raise
+
+    def _live(self, task: Task) -> None:
+        """Run a task's function and its destructors."""
         hooks = self._hooks
         assert hooks is not None
-        error: BaseException | None = None
+        body, task.body = task.body, None
         try:
             try:
                 if task.error is not None:
@@ -233,42 +276,21 @@ class Tasks(Scheduler):
                 task.killed = killed
             if not self._is_closing:
                 hooks.tls_run_destructors(task=task)
-        except TaskExit:  # its platform closes
-            error = None
-        except BaseException as raised:  # noqa: BLE001  # it ends the program
-            error = raised
-        # What the function held goes while there is a stack: finalisers call the guest on it.
-        body = None
-        task.state = ENDED
-        # Python's side of it goes on to its end; what that calls has the main task's stack.
-        self._select(self.main)
-        try:
-            if error is None:
-                self._retire(task, hooks)
-                if not task.is_joinable:
-                    self.release(task)
-        except BaseException as raised:  # noqa: BLE001
-            error = raised
-        if error is not None:
-            # What is left of it stays as it was, for a core file, until the platform closes.
-            self._send_to_main(error)
-
-    def _succeed(self) -> Task:
-        """Choose and select who goes on when the current task has ended."""
-        main = self.main
-        has_to_be_main = main.error is not None or self._is_closing
-        chosen = main if has_to_be_main else self._choose()
-        self._select(chosen)
-        return chosen
+        except TaskExit:
+            return  # its platform closes
+        finally:
+            # What the function held goes while there is a stack: finalisers call the guest on it.
+            body = None
 
     def close(self) -> None:
         """End every task but the main one where it stands: TaskExit is raised there.
 
         Their destructors do not run; the plugins are told. Called by the platform, last but for
         the machine's own end. Raises MachineError on another host thread than tasks began on, as
-        long as that lives.
+        long as that lives. What a signal handler or a plugin raises meanwhile is raised when all
+        is done.
         """
-        if self._is_closing:
+        if self._is_closed or self._is_ending:
             return
         others = [task for task in self if task is not self._main]
         for task in others:
@@ -277,23 +299,52 @@ class Tasks(Scheduler):
                 raise MachineError(
                     f"{task!r} waits on the thread {host.name!r}: close the platform there"
                 )
-        self._is_closing = True
+        self._is_closing = self._is_ending = True
+        try:
+            self._end_all(others)
+        finally:
+            self._is_ending = False
+
+    def _end_all(self, others: list[Task]) -> None:
+        steps: list[Callable[[], None]] = [partial(self._end_now, task) for task in others]
+        steps.reverse()  # done from the end
+        steps.append(self._ready.clear)
+        for part in (self._hub, self._events):
+            if part is not None:
+                steps.insert(0, part.close)
         if self._quantum is not None:
-            self._quantum.close()
-        self._ready.clear()
-        for task in others:
-            self._end_now(task)
-        if self._hub is not None:
-            self._hub.close()
-        if self._events is not None:
-            self._events.close()
+            steps.append(self._quantum.close)
+        attempts = 0
+        struck: BaseException | None = None
+        while steps:
+            try:
+                while steps:
+                    try:
+                        while steps:
+                            steps[-1]()
+                            del steps[-1]
+                            attempts = 0
+                    except BaseException as error:  # noqa: BLE001  # raised below
+                        attempts += 1
+                        if attempts == _MOST_ATTEMPTS:
+                            del steps[-1]
+                            attempts = 0
+                        struck = error if struck is None else combine(error, struck)
+            except BaseException as error:  # noqa: BLE001  # the same, struck while it is noted
+                struck = error if struck is None else combine(error, struck)
+        self._is_closed = True
+        if struck is not None:
+            raise struck
 
     def _end_now(self, task: Task) -> None:
         hooks = self._hooks
         assert hooks is not None
         if task.greenlet is not None and task.host_thread is current_thread():
             task.error = TaskExit()
-            self._switch(task)
+            main = self.main
+            self._switch(main, task)
+            if main.error is not None:
+                self._raise(main)
         elif not task.is_ended:  # it has not begun, or its host thread has ended without it
             task.greenlet = None
             self._retire(task, hooks)

@@ -32,8 +32,9 @@ class WaitQueue:
         tasks = self.tasks
         while tasks and woken < count:
             task = next(iter(tasks))
-            del tasks[task]
             woken += task.wake()
+            # Last: what a signal handler raises in between leaves it in the queue, not nowhere.
+            tasks.pop(task, None)
         return woken
 
     def wake_all(self) -> int:

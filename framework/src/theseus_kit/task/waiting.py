@@ -4,6 +4,10 @@ The whole platform waits in one place when no task can run. It is one wait of th
 nearest timer or the first descriptor, that :meth:`Events.interrupt` ends from another thread and
 that runs Python's signal handlers (Ctrl-C) where they arrive.
 
+Interrupts come from other threads, and what a signal handler of Python's raises comes anywhere. So
+an end that nobody saw is left for the next wait, which is only shorter then; and no lock is ever
+held by somebody who is to let go of it.
+
 A virtual clock does not wait: it jumps to the nearest timer. Where a host descriptor is waited for
 at the same time it goes first if it is ready: input from outside is as repeatable as it is itself.
 """
@@ -11,6 +15,7 @@ at the same time it goes first if it is ready: input from outside is as repeatab
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from itertools import count
 from threading import Lock
@@ -28,8 +33,12 @@ if TYPE_CHECKING:
 
 _MILLISECOND = 1_000_000
 _SECOND = 1_000_000_000
-_LONGEST_NS = 1 << 60
+_LONGEST_NS = _SECOND
+"""Of one wait: a signal that comes the moment before it begins does not end it, and Python runs the
+signal's handler after it."""
 _STALE_TIMERS = 64
+_MOST_RINGS = 4096
+_INTERRUPTED = "guest code was interrupted while it waited"
 _POLL_EVERY = 16
 """While tasks are ready the host is asked for descriptors at every so many switches: it costs as
 much as a switch."""
@@ -51,15 +60,13 @@ class Events:
         """The events each task wants of each host descriptor."""
         self._until_poll = 0
         self._alarm = Lock()
-        """Held, but for the moment of an interrupt: waiting is trying to take it."""
+        """Held, but while it rings: waiting is trying to take it."""
         self._alarm.acquire()
-        self._state = Lock()
-        """Guards the two below, which other threads see."""
         self.is_waiting = False
         """The host is being waited for."""
-        self._is_ended = False
-        """Somebody has ended that wait."""
-        self._is_interrupted = False
+        self._uninterrupted: list[bool] = []
+        """One element while a wait is going on. Who removes it, the wait's end or an interrupt, was
+        first: a single step that only one of them can make."""
         self._pipe: tuple[int, int] | None = None
         """Ends a wait for descriptors; made at the first."""
         this = ref(self)
@@ -96,8 +103,8 @@ class Events:
     def collect(self, *, wait: bool) -> None:
         """Wake the tasks whose time has come or whose descriptors are ready.
 
-        With ``wait``: return only when something has happened. Raises GuestInterrupted, and what
-        Python's signal handlers raise.
+        With ``wait``: once something has happened, or a while has passed. Raises GuestInterrupted,
+        and what Python's signal handlers raise.
         """
         deadline = self._nearest()
         if not wait:
@@ -119,38 +126,37 @@ class Events:
 
     def interrupt(self) -> bool:
         """End the wait that is going on, if there is one, with GuestInterrupted. Any thread."""
-        with self._state:
-            if not self.is_waiting:
-                return False
-            self._is_interrupted = True
-            self._end_wait()
-            return True
+        try:
+            del self._uninterrupted[0]
+        except IndexError:
+            return False
+        self._end_wait()
+        return True
 
     def look_again(self) -> None:
         """Have the wait that is going on, if there is one, ask ``take_interrupt``. Any thread."""
-        with self._state:
-            if self.is_waiting:
-                self._end_wait()
+        if self.is_waiting:
+            self._end_wait()
 
     def _end_wait(self) -> None:
-        if not self._is_ended:
-            self._is_ended = True
+        with suppress(RuntimeError):  # it rings already
             self._alarm.release()
-            if self._pipe is not None:
+        if self._pipe is not None:
+            with suppress(BlockingIOError):  # it is full of such bytes
                 os.write(self._pipe[1], b"\0")
 
     def part(self) -> None:
         """In a forked child: its waits are its own to end, not its parent's."""
-        self._alarm, self._state = Lock(), Lock()
+        self._alarm = Lock()
         self._alarm.acquire()
-        self.is_waiting = self._is_ended = self._is_interrupted = False
+        self.is_waiting = False
+        self._uninterrupted = []
         self.close()
 
     def close(self) -> None:
-        if self._pipe is not None:
-            for end in self._pipe:
-                os.close(end)
-            self._pipe = None
+        pipe, self._pipe = self._pipe, None
+        for end in pipe or ():
+            os.close(end)
 
     def _nearest(self) -> int | None:
         """The nearest deadline of a task that still waits for it."""
@@ -164,44 +170,45 @@ class Events:
 
     def _ring(self, now: int) -> None:
         while (deadline := self._nearest()) is not None and deadline <= now:
-            heappop(self._timers)[2].wake(None)
+            self._timers[0][2].wake(None)  # the timer goes when it is found to count no more
 
     def _wait(self, deadline: int | None) -> bool:
         """Wait for the host; True if a descriptor was ready."""
         if self._descriptors and self._pipe is None:
             self._pipe = os.pipe()
-        with self._state:
-            self.is_waiting = True
+            for end in self._pipe:
+                os.set_blocking(end, False)
         found = False
+        uninterrupted = [True]
         try:
+            self._uninterrupted = uninterrupted
+            self.is_waiting = True
             # From here on an interrupt ends the wait; one that came before is found now.
-            remaining = 0 if self._note_interrupt() else None
-            if remaining is None and deadline is not None:
-                remaining = min(max(deadline - self._clock.monotonic_ns(), 0), _LONGEST_NS)
+            self._raise_interrupt()
+            remaining = _LONGEST_NS
+            if deadline is not None:
+                remaining = min(max(deadline - self._clock.monotonic_ns(), 0), remaining)
             if self._descriptors:
-                # In whole milliseconds, rounded up: poll(2)'s.
-                found = self._poll(None if remaining is None else -(-remaining // _MILLISECOND))
-            elif self._alarm.acquire(timeout=-1 if remaining is None else remaining / _SECOND):
-                self._alarm.release()  # taken back below
+                found = self._poll(-(-remaining // _MILLISECOND))  # in whole ones, rounded up
+            else:
+                self._alarm.acquire(timeout=remaining / _SECOND)
         finally:
-            with self._state:
-                self.is_waiting = False
-                is_interrupted, self._is_interrupted = self._is_interrupted, False
-                is_ended, self._is_ended = self._is_ended, False
-                if is_ended:
-                    self._alarm.acquire()
-                    if self._pipe is not None:
-                        os.read(self._pipe[0], 1)
-        if is_interrupted or (is_ended and self._take_interrupt()):
-            raise GuestInterrupted("guest code was interrupted while it waited")
+            self.is_waiting = False
+            try:
+                del uninterrupted[0]
+                was_interrupted = False
+            except IndexError:
+                was_interrupted = True
+        if was_interrupted:
+            raise GuestInterrupted(_INTERRUPTED)
+        self._raise_interrupt()
         return found
 
-    def _note_interrupt(self) -> bool:
+    def _raise_interrupt(self) -> None:
         if self._take_interrupt():
-            self._is_interrupted = True
-        return self._is_interrupted
+            raise GuestInterrupted(_INTERRUPTED)
 
-    def _poll(self, timeout_ms: int | None) -> bool:
+    def _poll(self, timeout_ms: int) -> bool:
         """Ask the host for the descriptors' events; wake who wants them."""
         import select
 
@@ -220,6 +227,7 @@ class Events:
         results: dict[Task, dict[int, int]] = {}
         for descriptor, events in poll.poll(timeout_ms):
             if descriptor == waker:
+                os.read(waker, _MOST_RINGS)
                 continue
             for task, mask in self._descriptors[descriptor].items():
                 if events & (mask | unasked):
