@@ -12,7 +12,7 @@ def main() -> None:
 
     A start makes many objects and no garbage, and ends with the process: without the collector
     looking through them, in between and at the end, a short run takes a fifth less time. Once a
-    platform is assembled the collector works as ever (:mod:`theseus_kit.cli.options`).
+    program is loaded the collector works as ever (:mod:`theseus_kit.cli.options`).
     """
     gc.disable()
     from theseus_kit.cli.commands import named_command, run

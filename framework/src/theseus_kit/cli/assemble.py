@@ -171,6 +171,7 @@ def assemble_command(
         },
         watchers=watchers,
         deterministic=deterministic,
+        is_started=False,
     ) as platform:
         if not quiet:
             print(platform.report, file=sys.stderr)

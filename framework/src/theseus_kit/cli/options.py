@@ -60,11 +60,14 @@ def assemble_platform(
     defaults: Mapping[str, Mapping[str, object]] | None = None,
     watchers: Iterable[type[Plugin]] = (),
     deterministic: int | None = None,
+    *,
+    is_started: bool = True,
 ) -> Platform:
     """Assemble what the shared options say.
 
     ``defaults`` are options, by owner, for the tasks and for those of these plugins and machines
-    that are assembled; ``watchers`` are plugins beside those that were named.
+    that are assembled; ``watchers`` are plugins beside those that were named. That is the end of
+    the start, but for a caller who has more to do for it, and ends it by :func:`end_start`.
     """
     names = plugin_names(plugins)
     chosen = parse_options(options or [])
@@ -74,7 +77,8 @@ def assemble_platform(
     platform = assemble(
         [*watchers, *names], machine=machine, options=chosen, deterministic=deterministic
     )
-    end_start()
+    if is_started:
+        end_start()
     return platform
 
 

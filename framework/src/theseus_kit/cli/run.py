@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from theseus_kit.assembly.catalogue import closest
 from theseus_kit.cli.exit_status import EXIT_FAILURE, EXIT_TRAP, LIMITS
+from theseus_kit.cli.options import end_start
 from theseus_kit.cli.wasm_values import format_result, parse_arguments
 from theseus_kit.errors import LimitReachedError, ModuleError
 from theseus_kit.values.paths import Mount
@@ -93,6 +94,7 @@ def run_module(
         )
         if kept is not None and isinstance(program, ModuleProgram):
             kept.append(program)
+        end_start()
         if run.invoke is None:
             return _run_command(program)
         _invoke(program, run.invoke, run.arguments)
