@@ -6,13 +6,14 @@ import ctypes
 import gc
 import os
 import threading
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from theseus_kit.machine.emulated import EmulatedMachine, EmulatedOptions, host_code, library
-from theseus_kit.machine.emulated.block_profile import read_profile
+from theseus_kit.machine.emulated.block_profile import MOST_BLOCKS, read_profile, write_profile
 from theseus_kit.values.memory import AddressRange, Protection
 
 PAGE = 0x1000
@@ -329,3 +330,36 @@ def test_a_child_process_has_the_engine_to_itself(workshop) -> None:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert results(machine, place) == list(range(100, 100 + COUNT))
+
+
+def call_some(workshop: Workshop, numbers: range) -> None:
+    with workshop.guessing() as machine:
+        place = workshop.place(machine)
+        workshop.map(machine, place)
+        assert [machine.call(place + EVERY * n) for n in numbers] == [100 + n for n in numbers]
+
+
+def test_what_another_run_needed_besides_is_added(workshop) -> None:
+    call_some(workshop, range(500))
+    first = read_profile(workshop.blocks)
+    call_some(workshop, range(400, 1000))
+    both = read_profile(workshop.blocks)
+    assert len(first.blocks) == 1000
+    assert both.blocks[:1000] == first.blocks
+    assert len(set(both.blocks)) == len(both.blocks) == 2000
+
+
+def test_a_few_blocks_more_are_not_worth_a_new_file(workshop) -> None:
+    call_some(workshop, range(500))
+    kept = workshop.blocks.read_bytes()
+    call_some(workshop, range(300, 510))
+    assert workshop.blocks.read_bytes() == kept
+
+
+def test_a_full_file_grows_no_more(workshop) -> None:
+    workshop.run_once()
+    profile = read_profile(workshop.blocks)
+    full = array("I", range(10_000, 10_000 + MOST_BLOCKS))
+    assert write_profile(workshop.blocks, profile._replace(blocks=full))
+    call_some(workshop, range(COUNT))
+    assert read_profile(workshop.blocks).blocks == full
