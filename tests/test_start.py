@@ -24,8 +24,9 @@ HELLO = r"""
 """
 
 UNWANTED = (
-    *("asyncio", "concurrent", "email", "hashlib", "http", "importlib.metadata", "json"),
-    *("logging", "multiprocessing", "pdb", "pickle", "socket", "unittest", "xml", "zipfile"),
+    *("asyncio", "bz2", "concurrent", "difflib", "email", "gettext", "hashlib", "http"),
+    *("importlib.metadata", "json", "logging", "lzma", "multiprocessing", "pdb", "pickle"),
+    *("platform", "socket", "subprocess", "unittest", "uuid", "xml", "zipfile"),
     *("capstone", "elftools", "greenlet", "hypothesis", "msgspec", "platformdirs", "pydantic"),
     *("pytest", "rich", "unicorn", "wasmtime"),
     *("theseus_kit.capabilities", "theseus_kit.cli.backtrace", "theseus_kit.cli.deaths"),

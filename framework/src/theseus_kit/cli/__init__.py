@@ -6,6 +6,9 @@ import gc
 
 __all__ = ["main"]
 
+_SIGINT = 2
+"""signal.SIGINT, without the enumeration that its module makes."""
+
 
 def main() -> None:
     """Run the command line and exit with its status.
@@ -15,6 +18,9 @@ def main() -> None:
     program is loaded the collector works as ever (:mod:`theseus_kit.cli.options`).
     """
     gc.disable()
+    from theseus_kit.cli.lean_typer import import_typer
+
+    import_typer()
     from theseus_kit.cli.commands import named_command, run
     from theseus_kit.cli.ending import end
 
