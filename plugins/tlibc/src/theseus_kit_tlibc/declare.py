@@ -14,7 +14,8 @@ header of the C library; what all of them share is a :class:`Library <.library.L
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from theseus_kit.values.linkage import CFunction, CObject, ErrorConvention, SystemCall
@@ -90,25 +91,26 @@ class Header:
     def __init__(self, library: Library) -> None:
         self.library = library
 
-    def _declared(self) -> Iterator[tuple[Declaration, CFunction]]:
+    @cached_property
+    def _declared(self) -> list[tuple[Declaration, CFunction]]:
+        found = []
         for name, member in vars(type(self)).items():
             declaration: Declaration | None = getattr(member, _MARK, None)
             if declaration is None:
                 continue
             listing = declaration.listing
-            yield (
-                declaration,
-                CFunction(
-                    declaration.prototype,
-                    getattr(self, name),
-                    self.header,
-                    declaration.on_error,
-                    declaration.reenters,
-                    None if listing is None else self.machine_code(listing),
-                    "" if listing is None else listing.text,
-                    declaration.blocks,
-                ),
+            function = CFunction(
+                declaration.prototype,
+                getattr(self, name),
+                self.header,
+                declaration.on_error,
+                declaration.reenters,
+                None if listing is None else self.machine_code(listing),
+                "" if listing is None else listing.text,
+                declaration.blocks,
             )
+            found.append((declaration, function))
+        return found
 
     def machine_code(self, listing: Listing) -> Callable[[], bytes] | None:
         """What makes the code when it is bound; None where this machine cannot run it."""
@@ -116,7 +118,7 @@ class Header:
 
     def symbols(self) -> Iterable[CFunction | CObject]:
         """The C symbols of this header."""
-        for declaration, function in self._declared():
+        for declaration, function in self._declared:
             if not declaration.symbol:
                 continue
             yield function
@@ -134,6 +136,6 @@ class Header:
 
     def system_calls(self) -> Iterable[SystemCall]:
         """The system calls whose bodies stand in this header's file."""
-        for declaration, function in self._declared():
+        for declaration, function in self._declared:
             if declaration.system_call is not None:
                 yield SystemCall(declaration.system_call, function)
