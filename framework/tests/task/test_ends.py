@@ -155,7 +155,8 @@ def test_waiting_for_a_host_pipe_is_no_deadlock_and_can_be_interrupted(world):
 
 
 def test_sleeping_tasks_are_interrupted_where_the_main_task_stands(world):
-    sleeper = world.tasks.start(lambda: world.tasks.sleep(20_000_000))
+    queue = WaitQueue("something")
+    sleeper = world.tasks.start(lambda: world.tasks.wait(queue, 60_000_000_000))
 
     def interrupting():
         while not world.platform.tasks.interrupt():
@@ -167,12 +168,12 @@ def test_sleeping_tasks_are_interrupted_where_the_main_task_stands(world):
         world.tasks.join(sleeper)
     thread.join()
 
-    world.tasks.join(sleeper)
-    assert sleeper.is_ended
+    queue.wake()
+    assert world.tasks.join(sleeper) is True
 
 
 def test_ctrl_c_while_all_tasks_wait_reaches_whoever_called_the_main_task(world):
-    sleeper = world.tasks.start(lambda: world.tasks.sleep(10_000_000_000))
+    sleeper = world.tasks.start(lambda: world.tasks.sleep(60_000_000_000))
     python = threading.main_thread().ident
 
     def pressing():
@@ -193,17 +194,15 @@ def test_guest_code_that_is_interrupted_in_a_task_ends_the_main_tasks_call(world
     # jmp $
     endless = world.code("ebfe")
     task = world.tasks.start(endless)
-    done = threading.Event()
 
     def interrupting():
-        while not done.wait(0.01):
-            world.platform.interrupt()
+        while not world.platform.tasks.interrupt():
+            pass  # until the task runs
 
     thread = threading.Thread(target=interrupting)
     thread.start()
     with pytest.raises(GuestInterrupted):
         world.tasks.join(task)
-    done.set()
     thread.join()
 
 

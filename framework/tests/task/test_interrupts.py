@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from theseus_kit import WaitQueue
+from theseus_kit import WaitQueue, assemble
 from theseus_kit.errors import GuestInterrupted
 
 ROUNDS = 150
@@ -87,6 +87,26 @@ def test_an_interrupt_that_guest_code_has_raised_leaves_the_next_wait_alone(worl
             loop(address)
         thread.join()
         assert waiting() == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"options": {"tasks": {"quantum_ms": 0}}}, {"deterministic": 0}],
+    ids=["quantum", "no quantum", "deterministic"],
+)
+def test_an_interrupt_before_a_task_runs_its_first_guest_code_stops_that(machine, options):
+    with assemble(machine=machine, **options) as platform:
+        # jmp self
+        loop = platform.machine.place_code(bytes.fromhex("ebfe"))
+
+        def looping():
+            platform.interrupt()
+            platform.machine.call(loop)
+
+        platform.tasks.start(looping)
+        with pytest.raises(GuestInterrupted):
+            platform.tasks.sleep(FOR_EVER)
+        platform.tasks.sleep(1_000_000)
 
 
 def test_an_interrupt_with_nothing_to_interrupt_does_nothing(world):

@@ -2,8 +2,12 @@
 caller gets it, no task is lost, and the platform goes on, or closes."""
 
 import os
+import random
 import select
+import signal
+import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -198,3 +202,42 @@ def test_what_strikes_while_a_platform_closes_is_raised_and_closing_again_is_eno
         town.close()
         assert town.platform.machine.is_closed, name_of(at)
         assert all(task.is_ended for task in others), name_of(at)
+
+
+def test_signals_of_the_host_reach_the_caller_whenever_they_come(machine, monkeypatch):
+    """The moments differ from run to run; what must be true of each does not."""
+    raised, dropped, moments = [], [], random.Random(5)
+
+    def handle(number, frame):
+        raised.append(Struck())
+        raise raised[0]
+
+    def live(town):
+        while not raised:
+            town.bell.wake()
+            town.tasks.wait(town.door, MILLISECOND)
+            town.door.wake()
+            town.tasks.yield_()
+            town.tasks.wait(town.bell, MILLISECOND // 10)
+
+    # What is raised in a finaliser is Python's to drop.
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: dropped.append(found.exc_value))
+    handler = signal.signal(signal.SIGALRM, handle)
+    try:
+        with closing(Town(assemble(machine=machine))) as town:
+            for _ in range(1000 if IS_LONG else 60):
+                raised.clear()
+                caught = None
+                for _ in range(3):
+                    town.tasks.start(partial(live, town), "busy", STACK)
+                town.tasks.yield_()
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.0001, 0.003))
+                    live(town)
+                except Struck as error:
+                    caught = error
+                assert raised[0] in (caught, *dropped)
+                assert town.is_whole()
+                assert town.goes_on()
+    finally:
+        signal.signal(signal.SIGALRM, handler)

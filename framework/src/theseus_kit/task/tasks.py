@@ -66,7 +66,8 @@ class Tasks(Scheduler):
         self._hooks: HookRelay | None = None
         self._is_ending = False
         """Closing is going on."""
-        self._is_closed = False
+        self.is_closed = False
+        """All tasks but the main one have ended, for good."""
 
     def __iter__(self) -> Iterator[Task]:
         return iter(list(self._tasks.values()))
@@ -290,7 +291,7 @@ class Tasks(Scheduler):
         long as that lives. What a signal handler or a plugin raises meanwhile is raised when all
         is done.
         """
-        if self._is_closed or self._is_ending:
+        if self.is_closed or self._is_ending:
             return
         others = [task for task in self if task is not self._main]
         for task in others:
@@ -332,7 +333,7 @@ class Tasks(Scheduler):
                         struck = error if struck is None else combine(error, struck)
             except BaseException as error:  # noqa: BLE001  # the same, struck while it is noted
                 struck = error if struck is None else combine(error, struck)
-        self._is_closed = True
+        self.is_closed = True
         if struck is not None:
             raise struck
 
