@@ -227,8 +227,14 @@ class Platform:
         """
         if self._closed:
             return
-        self.tasks.close()
-        self._closed = True
+        try:
+            self.tasks.close()
+        finally:
+            if self.tasks.is_closed:  # with an error, perhaps, of a plugin or of a signal handler
+                self._closed = True
+                self._close_rest()
+
+    def _close_rest(self) -> None:
         try:
             if self._runtime is not None:
                 self._runtime.close()
@@ -245,7 +251,13 @@ class Platform:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except Exception as failure:
+            if error is None or isinstance(error, Exception):
+                raise
+            # Ctrl-C came in the middle of something: what that left cannot be closed in order.
+            error.add_note(f"closing the platform failed: {failure}")
 
     def __repr__(self) -> str:
         plugins = ",".join(dict.fromkeys(p.plugin for p in self.report.providers))

@@ -61,9 +61,8 @@ def named_command() -> str | None:
 
 def run() -> int:
     """Run the command line; return the exit status."""
-    app = _application(named_command())
     try:
-        status = app(standalone_mode=False)
+        status = _application(named_command())(standalone_mode=False)
     except UsageError as error:
         return fail(str(error), EXIT_USAGE)
     except PluginError as error:
