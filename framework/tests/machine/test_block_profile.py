@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from pathlib import Path
 
 from hypothesis import given
@@ -16,9 +15,7 @@ from theseus_kit.machine.emulated.block_profile import (
     write_profile,
 )
 
-PROFILE = BlockProfile(
-    Identity(1, 2, 3, 4), 5 << 12, 6 << 12, 7 << 12, "/lib/ü", array("I", [0x6FFF, 0, 9])
-)
+PROFILE = BlockProfile(Identity(1, 2, 3, 4), 5 << 12, 6 << 12, 7 << 12, "/lib/ü", (0x6FFF, 0, 9))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ What guest code and the plugins see is the same with the file, without it, and w
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from theseus_kit.errors import OutOfMemoryError
@@ -44,13 +45,21 @@ class Ahead:
     """One machine's file of blocks: what is guessed from it, what is noted for the next time."""
 
     def __init__(
-        self, cpu: Cpu, territory: Territory, translation: Translation, code: HostCode, file: Path
+        self,
+        cpu: Cpu,
+        territory: Territory,
+        translation: Translation,
+        code: HostCode,
+        file: Path,
+        is_idle: Callable[[], bool],
     ) -> None:
+        """``is_idle`` says whether no guest code is in progress."""
         self._cpu = cpu
         self._territory = territory
         self._translation = translation
         self._code = code
         self._file = file
+        self._is_idle = is_idle
         self._guess: Speculation | None = None
         self._right: BlockProfile | None = None
         """What was guessed, once it has turned out right."""
@@ -65,7 +74,7 @@ class Ahead:
     def idle(self) -> None:
         """Go on with a guess: nobody needs the engine for a while."""
         guess = self._guess
-        if guess is not None and (self._right or guess.holds_bytes):
+        if guess is not None and (self._right or guess.holds_bytes) and self._is_idle():
             guess.begin()
 
     def before_mapping(self, start: int, end: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from array import array
 from pathlib import Path
 
 from theseus_kit.machine.emulated import library as uc
@@ -48,8 +47,7 @@ class BlockNotes:
         except OSError:
             return  # without /proc there is no name to find the file by
         self._place = place
-        none: array[int] = array("I")
-        self._profile = BlockProfile(identity, place.start - base, offset, place.size, path, none)
+        self._profile = BlockProfile(identity, place.start - base, offset, place.size, path, ())
 
     def keep(self, file: Path, known: BlockProfile | None) -> bool:
         """Write a profile, or add to the one that was ``known`` before; say whether it was done.
@@ -59,13 +57,13 @@ class BlockNotes:
         profile, place = self._profile, self._place
         if profile is None:
             return False
-        before: array[int] = array("I") if known is None else known.blocks
+        before = () if known is None else known.blocks
         if known is not None and known._replace(blocks=profile.blocks) != profile:
             return False
         run = (address - place.start for address in self._noted[2 : 2 + self._noted[0]])
         blocks = dict.fromkeys(before)
         blocks.update(dict.fromkeys(block for block in run if 0 <= block < place.size))
-        added = array("I", list(blocks)[len(before) : MOST_BLOCKS])
+        added = tuple(blocks)[len(before) : MOST_BLOCKS]
         if len(added) * _FEW <= len(before):
             return False
         return write_profile(file, profile._replace(blocks=before + added))

@@ -108,8 +108,14 @@ class EmulatedMachine:
             code = HostCode()
         except OSError:
             return None  # a host that lets no memory be written and executed
-        ahead = Ahead(self._cpu, self._territory, self._translation, code, Path(file))
+        loop = self._loop
+        ahead = Ahead(
+            *(self._cpu, self._territory, self._translation, code, Path(file)),
+            lambda: loop.thread.place == IDLE,
+        )
         self._memory.ahead = ahead
+        # What is sure to be asked for soon, and would end the guess.
+        self._features = self.cpu_features
         self._cpu.recycle(self._cpu.new_context())
         ahead.begin()
         return ahead
@@ -325,7 +331,7 @@ class EmulatedMachine:
         return noted
 
     def idle(self) -> None:
-        if self._ahead is not None and self._release.alive and self._loop.thread.place == IDLE:
+        if self._ahead is not None and self._release.alive:
             self._ahead.idle()
 
     def take_interrupt(self) -> bool:

@@ -18,7 +18,6 @@ import ctypes
 import os
 import threading
 import weakref
-from array import array
 from typing import Any
 
 from theseus_kit.machine.emulated import library as uc
@@ -55,13 +54,16 @@ class Speculation:
         start = territory.base + profile.place
         self.profile = profile
         self.range = AddressRange(start, start + profile.length)
-        self.left = len(profile.blocks)
+        # A block may end on the page after its own; what lies behind the last is not the file's.
+        behind = profile.length - PAGE_SIZE
+        addresses = [start + block for block in profile.blocks if block < behind]
+        self.left = len(addresses)
         """How many blocks have not been translated, as of when it was last settled."""
         self._cpu = cpu
         self._library = cpu.library
         self._territory = territory
         self._code = code
-        self._addresses = array("Q", [start + block for block in profile.blocks])
+        self._addresses = (ctypes.c_uint64 * self.left)(*addresses)
         self._stop = ctypes.c_uint32(0)
         self._hook: ctypes.c_size_t | None = None
         self._thread: threading.Thread | None = None
@@ -78,7 +80,7 @@ class Speculation:
     def begin(self) -> None:
         """Translate what is left, on a thread of its own, as long as nobody needs the engine."""
         library, cpu = self._library, self._cpu
-        if not self.left or cpu.library is not library:
+        if not self.left or not cpu.handle or cpu.library is not library:
             return
         hook = cpu.add_hook(
             # As translation.py has it: a scan of the TLB less for each block. No data is there.
@@ -126,7 +128,7 @@ class Speculation:
             self.holds_bytes = False
 
     def pages(self) -> set[int]:
-        """Every page that a block may have been translated from: a block may end on the next."""
+        """Every page that a block may have been translated from."""
         first = {page_floor(address) for address in self._addresses}
         return first | {page + PAGE_SIZE for page in first}
 
@@ -134,10 +136,10 @@ class Speculation:
         with self._working:
             if not self.left:
                 return
-            addresses, count = self._addresses.buffer_info()
+            addresses, done = self._addresses, len(self._addresses) - self.left
             self.left = self._code.translate(
                 self._cpu.handle,
-                addresses + self._addresses.itemsize * (count - self.left),
+                ctypes.addressof(addresses) + ctypes.sizeof(ctypes.c_uint64) * done,
                 self.left,
                 ctypes.cast(self._library.ctl, ctypes.c_void_p),
                 ctypes.addressof(self._stop),
