@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from theseus_kit import GuestKilled, assemble
+
 PROGRAM = """
 import faulthandler, gc, sys, warnings
 faulthandler.enable()
@@ -82,3 +84,45 @@ def test_python_stays_healthy_where_frames_of_the_main_task_were_dropped(machine
     )  # fmt: skip
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "healthy\n", "")
+
+
+WAIT = """(module
+  (memory (export "memory") 1 1 shared)
+  (func (export "wait") (param i64) (result i32)
+    (memory.atomic.wait32 (i32.const 8) (i32.const 0) (local.get 0)))
+  (func (export "notify") (result i32)
+    (memory.atomic.notify (i32.const 8) (i32.const 1)))
+  (func (export "answer") (result i32) i32.const 42))"""
+
+
+def test_a_task_whose_frames_were_dropped_in_an_atomic_wait_is_told_at_its_next_one(machine):
+    """Wasmtime's record of that wait stays where it was: it takes one notification, and its task
+    cannot wait so again. Wasmtime says so itself; other tasks and other calls go on."""
+    second = 10**9
+
+    def failing():
+        platform.tasks.sleep(100_000)
+        raise ZeroDivisionError
+
+    with assemble(machine=machine) as platform:
+        wasmtime, tasks = platform.wasmtime, platform.tasks
+        engine = platform.boot().engine_with({"shared_memory": True, "wasm_threads": True})
+        module = wasmtime.Module(engine, WAIT)
+
+        def instance():
+            store = wasmtime.Store(engine)
+            return store, wasmtime.Instance(store, module, []).exports(store)
+
+        store, exports = instance()
+        tasks.start(failing)
+        with pytest.raises(ZeroDivisionError):
+            exports["wait"](store, -1)
+        assert tasks.is_broken
+
+        assert exports["notify"](store) == 1
+        assert exports["notify"](store) == 0
+        assert exports["answer"](store) == 42
+        other_store, other = instance()
+        assert tasks.join(tasks.start(lambda: other["wait"](other_store, second // 1000))) == 2
+        with pytest.raises(GuestKilled, match="already borrowed"):
+            exports["wait"](store, second)

@@ -173,6 +173,8 @@ class Scheduler(Switching):
             from theseus_kit.task.striking import combine
 
             struck = combine(struck, error)
+        if task is self._main:
+            self._note_dropped_frames()
         raise struck
 
     def signal(self, task: Task) -> None:

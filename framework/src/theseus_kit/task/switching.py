@@ -48,8 +48,8 @@ class Switching:
         self.capture: Callable[[Task], tuple[BacktraceEntry, ...]] = _no_backtrace
         """Returns a task's backtrace, for the report of a deadlock."""
         self.is_broken = False
-        """An error from elsewhere has dropped guest frames of the main task, wherever they stood:
-        what they worked on must be left alone."""
+        """An error from elsewhere, or of a signal handler's, has dropped guest frames of the main
+        task, wherever they stood: what they worked on must be left alone."""
         self._machine = machine
         self._current: Task | None = None
         self._main: Task | None = None
@@ -109,12 +109,18 @@ class Switching:
 
     def is_passing(self, error: BaseException) -> bool:
         """Whether an error is nobody's mistake where it is raised: it has come from another task,
-        or from a signal handler of Python's."""
+        or from a signal handler of Python's. To be asked where it drops guest frames."""
         if error is self._passing:
             return True
         from theseus_kit.task.striking import is_from_signal_handler
 
-        return is_from_signal_handler(error)
+        is_passing = is_from_signal_handler(error)
+        self.is_broken = self.is_broken or (is_passing and self._current is self._main)
+        return is_passing
+
+    def _note_dropped_frames(self) -> None:
+        """The main task raises an error that is no answer to the guest code it runs, if any."""
+        self.is_broken = bool(self._machine.registers().rip) or self.is_broken
 
     def _take_interrupt(self) -> bool:
         """Whether somebody has asked to interrupt whatever goes on next; no longer."""
@@ -272,7 +278,7 @@ class Switching:
         """Raise what a task has to raise now that it goes on."""
         is_main = task is self._main
         if is_main:
-            self.is_broken = bool(self._machine.registers().rip) or self.is_broken
+            self._note_dropped_frames()
         error = task.error
         assert error is not None
         if is_main:
