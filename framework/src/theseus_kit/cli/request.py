@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from theseus_kit.cli.directories import parse_directories
 from theseus_kit.cli.quantities import check_seconds, parse_size
 from theseus_kit.cli.run import Run, check_module
 from theseus_kit.errors import UsageError
 from theseus_kit.values.programs import Limits
+
+if TYPE_CHECKING:
+    from theseus_kit.cli.directories import Directory
 
 
 def make_run(
@@ -38,7 +40,7 @@ def make_run(
         invoke,
         argv0,
         _environment(environment),
-        parse_directories(*directories),
+        _directories(*directories),
         Limits(
             fuel,
             check_seconds("--epoch-timeout", epoch_timeout),
@@ -49,6 +51,14 @@ def make_run(
         compile_on,
         cache,
     )
+
+
+def _directories(*texts: Sequence[str]) -> list[Directory]:
+    if not any(texts):
+        return []
+    from theseus_kit.cli.directories import parse_directories  # most programs are given none
+
+    return parse_directories(*texts)
 
 
 def _environment(texts: Sequence[str]) -> dict[str, str]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from theseus_kit.assembly.catalogue import closest
 from theseus_kit.cli.exit_status import EXIT_FAILURE, EXIT_TRAP, LIMITS
 from theseus_kit.cli.options import end_start
-from theseus_kit.cli.wasm_values import format_result, parse_arguments
 from theseus_kit.errors import LimitReachedError, ModuleError
 from theseus_kit.values.paths import Mount
 from theseus_kit.values.programs import Limits, Surroundings
@@ -144,6 +143,8 @@ def _run_command(program: Program) -> int:
 
 
 def _invoke(program: Program, name: str, arguments: Sequence[str]) -> None:
+    from theseus_kit.cli.wasm_values import parse_arguments
+
     type_ = program.function_type(name)
     values = parse_arguments(name, [str(kind) for kind in type_.params], arguments)
     _print_results([str(kind) for kind in type_.results], program.call(name, *values))
@@ -152,6 +153,8 @@ def _invoke(program: Program, name: str, arguments: Sequence[str]) -> None:
 def _print_results(types: Sequence[str], results: Any) -> None:
     if not types:
         return
+    from theseus_kit.cli.wasm_values import format_result
+
     values = results if len(types) > 1 else [results]
     for type_, value in zip(types, values, strict=True):
         print(format_result(type_, value))

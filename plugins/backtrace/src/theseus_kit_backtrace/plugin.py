@@ -17,7 +17,6 @@ from theseus_kit.plugin import Plugin, PluginDescription, Services, option
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.linkage import CFunction
 from theseus_kit.values.memory import AddressRange
-from theseus_kit.values.symbols import Frame, RuntimeCode, Symbol
 from theseus_kit_backtrace.run_time_tables import RunTimeTables
 from theseus_kit_backtrace.unwind_abi import UnwindFunctions
 from theseus_kit_backtrace.unwind_contexts import Contexts
@@ -25,6 +24,7 @@ from theseus_kit_backtrace.unwind_contexts import Contexts
 if TYPE_CHECKING:
     from theseus_kit.errors import GuestUnwinding
     from theseus_kit.image import Image
+    from theseus_kit.values.symbols import Frame, RuntimeCode, Symbol
     from theseus_kit_backtrace.code_kinds import CodeKinds
     from theseus_kit_backtrace.dwarf_unwinder import DwarfUnwinder
     from theseus_kit_backtrace.jit_images import JitImages

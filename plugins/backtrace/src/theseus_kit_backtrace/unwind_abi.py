@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from theseus_kit.values.linkage import CFunction
-from theseus_kit.values.symbols import Frame
 from theseus_kit_backtrace.unwind_contexts import Context, Contexts
 
 if TYPE_CHECKING:
     from theseus_kit.image import Image
     from theseus_kit.plugin import Services
+    from theseus_kit.values.symbols import Frame
     from theseus_kit_backtrace.raising import Raising
     from theseus_kit_backtrace.run_time_tables import RunTimeTables
 

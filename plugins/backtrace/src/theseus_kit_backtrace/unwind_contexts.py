@@ -7,9 +7,13 @@ context (a landing pad, the registers it is entered with) is kept there for whoe
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from theseus_kit.errors import NotRegisteredError, PlatformError
 from theseus_kit.values.exceptions import Registers
-from theseus_kit.values.symbols import Frame
+
+if TYPE_CHECKING:
+    from theseus_kit.values.symbols import Frame
 
 REGISTERS_BY_NUMBER = (
     *("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp"),
