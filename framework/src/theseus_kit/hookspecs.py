@@ -410,7 +410,11 @@ class Open:
 
     @hookspec
     def platform_closed(self) -> None:
-        """Told once, last, before the machine goes: give back what the host lent."""
+        """Told once, last, before the machine goes: give back what the host lent.
+
+        Files above all: the command line's process may end right after, and what waits in a
+        buffer of Python's is lost then.
+        """
 
 
 GROUPS: dict[Group, type] = {
