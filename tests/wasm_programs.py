@@ -67,19 +67,37 @@ def is_long() -> bool:
 
 def compiled(name: str, *flags: str) -> Path:
     """Return the program compiled from ``programs/<name>.c``; skip without the compiler."""
+    return _built(_compiler(), name, [SOURCES / f"{name}.c"], flags)
+
+
+def compiled_from(variable: str, name: str, files: Sequence[str], *flags: str) -> Path:
+    """Return a program compiled from source files that are not the project's, in the directory that
+    an environment variable names; skip where it names none, and without the compiler."""
+    directory = os.environ.get(variable)
+    if not directory:
+        pytest.skip(f"{variable} names no directory with the sources of {name}")
+    return _built(_compiler(), name, [Path(directory) / file for file in files], flags)
+
+
+def _compiler() -> str:
+    """The compiler's version."""
     try:
-        compiler = version("ziglang")
+        return version("ziglang")
     except PackageNotFoundError:
         pytest.skip("ziglang is not installed")
-    source = SOURCES / f"{name}.c"
-    identity = "\0".join((compiler, *_FLAGS, *flags)).encode() + source.read_bytes()
-    digest = hashlib.sha256(identity).hexdigest()[:16]
+
+
+def _built(compiler: str, name: str, sources: Sequence[Path], flags: Sequence[str]) -> Path:
+    identity = hashlib.sha256("\0".join((compiler, *_FLAGS, *flags)).encode())
+    for source in sources:
+        identity.update(source.read_bytes())
+    digest = identity.hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"theseus-kit-programs-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     program = folder / f"{name}-{digest}.wasm"
     if not program.exists():
         new = folder / f"{name}-{digest}-{os.getpid()}"
-        command = [sys.executable, "-m", "ziglang", "cc", *_FLAGS, *flags, "-o", new, source]
+        command = [sys.executable, "-m", "ziglang", "cc", *_FLAGS, *flags, "-o", new, *sources]
         subprocess.run(command, check=True, timeout=280)
         new.replace(program)
     return program
@@ -90,6 +108,7 @@ def ordinary(
     *arguments: str,
     environment: Mapping[str, str] | None = None,
     directories: Sequence[tuple[Path, str]] = (),
+    writable: bool = True,
     stdin: bytes = b"",
     memory: int | None = None,
 ) -> Done:
@@ -98,7 +117,7 @@ def ordinary(
         "module": str(module),
         "arguments": [module.name, *arguments],
         "environment": dict(environment or {}),
-        "directories": [(str(host), guest, True) for host, guest in directories],
+        "directories": [(str(host), guest, writable) for host, guest in directories],
         "memory": memory,
     }
     return finished([sys.executable, "-c", _ORACLE, json.dumps(request)], stdin)
