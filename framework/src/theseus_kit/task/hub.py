@@ -53,21 +53,35 @@ class Hub:
             self.greenlet.parent = getcurrent()
             self.greenlet.throw()
 
+    # What catches is never in one function with what loops: the jump backwards at a loop's end,
+    # where Python looks for signals, is outside of the "try" around the loop (Python 3.13).
+
     def _loop(self) -> None:
         while True:
-            # Twice: where an error was caught Python looks for signals again, at the jump back.
             try:
-                while True:
-                    try:
-                        while True:
-                            self._go_on(self)()  # nothing of a task stays behind here meanwhile
-                    except GreenletExit:
-                        return
-                    except BaseException as error:  # raised in the main task
-                        self.struck += (error,)
-                        if len(self.struck) > _MOST_STRUCK:
-                            raise
-            except BaseException as error:
-                self.struck += (error,)
-                if len(self.struck) > _MOST_STRUCK:
-                    raise
+                self._survive()
+            except GreenletExit:
+                return
+            except BaseException as error:  # noqa: BLE001  # struck again, while it kept the first
+                self._keep(error)
+
+    def _survive(self) -> None:
+        while True:
+            self._catch()
+
+    def _catch(self) -> None:
+        try:
+            self._begin_tasks()
+        except GreenletExit:
+            raise
+        except BaseException as error:  # noqa: BLE001  # raised in the main task
+            self._keep(error)
+
+    def _begin_tasks(self) -> None:
+        while True:
+            self._go_on(self)()  # nothing of a task stays behind here meanwhile
+
+    def _keep(self, error: BaseException) -> None:
+        self.struck += (error,)
+        if len(self.struck) > _MOST_STRUCK:
+            raise error

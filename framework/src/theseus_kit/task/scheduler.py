@@ -80,8 +80,7 @@ class Scheduler(Switching):
             raise PlatformError("a signal has to be handled", errno.EINTR)
         self._passing = None
         try:
-            for queue in queues:
-                queue.tasks[task] = None
+            _queue_up(task, queues)
             task.waits_for = (*queues, *descriptors)
             task.woken_by = None
             task.wait_number += 1
@@ -97,11 +96,7 @@ class Scheduler(Switching):
                 self._stay(task)
             if task.error is not None:
                 self._raise(task)
-            task.waits_for = ()
-            for queue in queues:
-                queue.tasks.pop(task, None)
-            if timeout_ns is not None or descriptors:
-                self._outside().forget(task, descriptors)
+            self._wait_no_more(task, queues, descriptors)
         except BaseException as error:  # noqa: BLE001  # raised with what came beside it
             task.state = RUNNING
             try:
@@ -225,6 +220,11 @@ class Scheduler(Switching):
 
             self._events = Events(self.clock, self._take_interrupt)
         return self._events
+
+
+def _queue_up(task: Task, queues: Sequence[WaitQueue]) -> None:
+    for queue in queues:
+        queue.tasks[task] = None
 
 
 def _no_signals() -> bool:

@@ -11,9 +11,11 @@ program, is raised where the main task stands. It is the one that somebody has c
 Nor may a task get lost, or who runs be in doubt, when a signal handler of Python's raises in here.
 Python runs handlers after a call, at a jump backwards and where a function begins, nowhere else
 (in CPython's words: where the eval breaker is checked). So statements without any of these are done
-as a whole. Steps that need calls are put right where they were struck (``except BaseException``),
-by steps that may be done twice, and twice because two signals may come together. And a task is
-taken from where it is found only in one piece with its being resumed.
+as a whole. A loop's jump is outside of the "try" that the loop stands in (Python 3.13), so a loop
+that something guards is in a function of its own. Steps that need calls are put right where they
+were struck (``except BaseException``), by steps that may be done twice, and twice because two
+signals may come together. And a task is taken from where it is found only in one piece with its
+being resumed.
 """
 
 from __future__ import annotations
@@ -145,20 +147,23 @@ class Switching:
         error.
         """
         try:
-            while True:
-                if self._is_interrupted:
-                    self._raise_interrupt()
-                events = self._events
-                if events is not None and events.is_needed:
-                    events.collect(wait=not self._ready)
-                if self._ready:
-                    task = self._first_ready()
-                    if task is not None:
-                        return task
-                elif events is None or not events.is_needed:
-                    raise self._deadlock()
+            return self._find()
         except BaseException as error:  # noqa: BLE001  # raised where the main task stands
             return self._send_to_main(error)
+
+    def _find(self) -> Task:
+        while True:
+            if self._is_interrupted:
+                self._raise_interrupt()
+            events = self._events
+            if events is not None and events.is_needed:
+                events.collect(wait=not self._ready)
+            if self._ready:
+                task = self._first_ready()
+                if task is not None:
+                    return task
+            elif events is None or not events.is_needed:
+                raise self._deadlock()
 
     def _first_ready(self) -> Task | None:
         ready = self._ready
@@ -210,12 +215,12 @@ class Switching:
         except BaseException as error:
             left.state = RUNNING
             left.greenlet = None
-            if isinstance(error, MachineError) and self._current is left:
-                raise  # the machine has refused
-            # Whether it was before the switch or after: this task runs, and is to be the current.
             try:
-                self._select(left)
-            except BaseException:
+                # Whether it was before the switch or after: this task runs, and is to be the
+                # current one. If the machine has refused to select another it is.
+                if not isinstance(error, MachineError) or self._current is not left:
+                    self._select(left)
+            except BaseException:  # struck twice
                 self._select(left)
                 raise
             if task.state == READY and task not in ready:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from theseus_kit.clock import HostClock
 from theseus_kit.errors import GuestKilled, MachineError, PlatformError, TaskExit
 from theseus_kit.task.scheduler import Scheduler
-from theseus_kit.task.striking import combine
 from theseus_kit.task.task import ENDED, READY, RUNNING, STACK_SIZE, WAITING, Task
 from theseus_kit.values.exceptions import KillRequested
 from theseus_kit.values.memory import (
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 
 QUANTUM_MS = 10.0
 """How long a task may run while others are ready."""
-_MOST_ATTEMPTS = 3
-"""At a step of closing: two signals may strike it."""
 MAX_TASKS = 4096
 """How many tasks there may be at once."""
 
@@ -307,35 +304,15 @@ class Tasks(Scheduler):
             self._is_ending = False
 
     def _end_all(self, others: list[Task]) -> None:
-        steps: list[Callable[[], None]] = [partial(self._end_now, task) for task in others]
-        steps.reverse()  # done from the end
-        steps.append(self._ready.clear)
-        for part in (self._hub, self._events):
-            if part is not None:
-                steps.insert(0, part.close)
-        if self._quantum is not None:
-            steps.append(self._quantum.close)
-        attempts = 0
-        struck: BaseException | None = None
-        while steps:
-            try:
-                while steps:
-                    try:
-                        while steps:
-                            steps[-1]()
-                            del steps[-1]
-                            attempts = 0
-                    except BaseException as error:  # noqa: BLE001  # raised below
-                        attempts += 1
-                        if attempts == _MOST_ATTEMPTS:
-                            del steps[-1]
-                            attempts = 0
-                        struck = error if struck is None else combine(error, struck)
-            except BaseException as error:  # noqa: BLE001  # the same, struck while it is noted
-                struck = error if struck is None else combine(error, struck)
+        from theseus_kit.task.closing import Closing
+
+        quantum = () if self._quantum is None else (self._quantum.close,)
+        outside = [part.close for part in (self._hub, self._events) if part is not None]
+        ends = [partial(self._end_now, task) for task in others]
+        closing = Closing((*quantum, self._ready.clear, *ends, *outside))
+        closing.complete()
         self.is_closed = True
-        if struck is not None:
-            raise struck
+        closing.raise_errors()
 
     def _end_now(self, task: Task) -> None:
         hooks = self._hooks
