@@ -1,7 +1,7 @@
 """How the command line ends its process.
 
 The interpreter's own end takes every object apart, one after the other, for memory that goes with
-the process anyway: a twentieth of a short run's time. A run leaves that out where nobody could tell.
+the process anyway: a twentieth of a short run's time. A run leaves it out where nobody can tell.
 """
 
 from __future__ import annotations
