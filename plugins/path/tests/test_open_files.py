@@ -82,3 +82,30 @@ def test_an_open_directory_tells_its_status_and_shows_no_descriptor(files, data,
     directory.close()
     with refused(errno.EBADF):
         directory.status()
+
+
+@pytest.mark.parametrize("name", ["f", "l", "d", "m", ".", "..", "l/", "f/", "none", "dangling"])
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_status_from_an_open_directory_is_the_one_by_the_whole_path(files, data, name, follow):
+    (data / "f").write_bytes(b"12345")
+    (data / "l").symlink_to("f")
+    (data / "dangling").symlink_to("gone")
+    (data / "d").mkdir()
+    (data / "m").write_bytes(b"hidden by a mount")
+    files.mount_memory("/data/m")
+    directory = files.open("/data", READ | OpenMode.DIRECTORY)
+
+    def answer(where):
+        try:
+            return files.status(where, follow)
+        except PlatformError as error:
+            return error.errno
+
+    assert answer(files.at(directory, name)) == answer(f"/data/{name}")
+
+
+def test_a_name_that_no_host_can_hold_is_refused_from_an_open_directory_too(files, data):
+    directory = files.open("/data", READ | OpenMode.DIRECTORY)
+    for name, number in (("a\0b", errno.EINVAL), ("\ud800", errno.EILSEQ)):
+        with refused(number):
+            files.status(files.at(directory, name))

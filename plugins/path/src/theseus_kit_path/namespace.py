@@ -83,6 +83,8 @@ class Namespace:
             return "/" + "/".join(names)
 
     def status(self, path: Location, follow: bool) -> FileStatus:
+        if isinstance(path, PathAt) and (found := _look_below(path, follow)) is not None:
+            return found
         with self._walk(path) as walk:
             return self._find(walk, follow)[1]
 
@@ -272,6 +274,22 @@ class Namespace:
     def _opened(self, file: OpenFile) -> OpenFile:
         self._open.add(file)
         return file
+
+
+def _look_below(path: PathAt, follow: bool) -> FileStatus | None:
+    """The status of one name in an open directory, which is what whoever walks a tree asks of each
+    entry; None where it takes a walk to tell: mounts, links that are followed, and all errors."""
+    name, directory = str(path), path.directory
+    if "/" in name or name in ("", ".", "..") or not isinstance(directory, Directory):
+        return None
+    place = directory.place
+    if place.child(name) is not None:
+        return None
+    try:
+        found = place.directory.look(name)
+    except (OSError, ValueError):
+        return None
+    return None if follow and found.kind is FileKind.SYMBOLIC_LINK else found
 
 
 def _check_writable(walk: Walk) -> None:

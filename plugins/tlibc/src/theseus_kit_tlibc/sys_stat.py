@@ -236,25 +236,36 @@ def packed(status: FileStatus) -> bytes:
 
 def packed_statx(status: FileStatus) -> bytes:
     """A file's status as struct statx."""
-    created = status.created
+    # Taken apart at once: walking a tree asks for one of these for every entry.
+    kind, size, inode, device, links, permissions, accessed, modified, changed, created, _ = status
+    accessed_seconds, accessed_rest = divmod(accessed, _NANO)
+    modified_seconds, modified_rest = divmod(modified, _NANO)
+    changed_seconds, changed_rest = divmod(changed, _NANO)
+    created_seconds, created_rest = (0, 0) if created is None else divmod(created, _NANO)
     return _STATX.pack(
         _BASIC_STATS if created is None else _BASIC_STATS | _BTIME,
         BLOCK_SIZE,
         0,
-        status.links,
-        *(0, 0),
-        mode_of(status),
-        status.inode,
-        status.size,
+        links,
+        0,
+        0,
+        _TYPES[kind] | permissions & PERMISSIONS,
+        inode,
+        size,
         _blocks(status),
         0,
-        *divmod(status.accessed, _NANO),
-        *divmod(created or 0, _NANO),
-        *divmod(status.changed, _NANO),
-        *divmod(status.modified, _NANO),
-        *(0, 0),
-        _major(status.device),
-        _minor(status.device),
+        accessed_seconds,
+        accessed_rest,
+        created_seconds,
+        created_rest,
+        changed_seconds,
+        changed_rest,
+        modified_seconds,
+        modified_rest,
+        0,
+        0,
+        _major(device),
+        _minor(device),
     )
 
 
