@@ -26,7 +26,7 @@ from theseus_kit.machine.emulated.cpu import Cpu
 from theseus_kit.machine.emulated.host_code import HostCode
 from theseus_kit.machine.emulated.library import Library
 from theseus_kit.machine.emulated.territory import Territory
-from theseus_kit.values.memory import PAGE_SIZE, AddressRange, page_floor
+from theseus_kit.values.memory import PAGE_SIZE, AddressRange
 
 
 class Reserved(Library):
@@ -129,8 +129,9 @@ class Speculation:
 
     def pages(self) -> set[int]:
         """Every page that a block may have been translated from."""
-        first = {page_floor(address) for address in self._addresses}
-        return first | {page + PAGE_SIZE for page in first}
+        start = self.range.start
+        first = {block & -PAGE_SIZE for block in self.profile.blocks}
+        return {start + page for page in first} | {start + page + PAGE_SIZE for page in first}
 
     def _translate(self) -> None:
         with self._working:
