@@ -131,7 +131,8 @@ class Speculation:
         """Every page that a block may have been translated from."""
         start = self.range.start
         first = {block & -PAGE_SIZE for block in self.profile.blocks}
-        return {start + page for page in first} | {start + page + PAGE_SIZE for page in first}
+        pages = first | {page + PAGE_SIZE for page in first}
+        return {start + page for page in pages if page < self.range.size}
 
     def _translate(self) -> None:
         with self._working:
