@@ -70,13 +70,17 @@ def compiled(name: str, *flags: str) -> Path:
     return _built(_compiler(), name, [SOURCES / f"{name}.c"], flags)
 
 
-def compiled_from(variable: str, name: str, files: Sequence[str], *flags: str) -> Path:
+def compiled_from(
+    variable: str, name: str, files: Sequence[str], *flags: str, own: Sequence[str] = ()
+) -> Path:
     """Return a program compiled from source files that are not the project's, in the directory that
-    an environment variable names; skip where it names none, and without the compiler."""
+    an environment variable names, and ``own`` ones; skip where it names none, and without the
+    compiler."""
     directory = os.environ.get(variable)
     if not directory:
         pytest.skip(f"{variable} names no directory with the sources of {name}")
-    return _built(_compiler(), name, [Path(directory) / file for file in files], flags)
+    sources = [*(Path(directory) / file for file in files), *(SOURCES / file for file in own)]
+    return _built(_compiler(), name, sources, flags)
 
 
 def _compiler() -> str:
