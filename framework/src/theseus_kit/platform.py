@@ -232,15 +232,16 @@ class Platform:
         finally:
             if self.tasks.is_closed:  # with an error, perhaps, of a plugin or of a signal handler
                 self._closed = True
-                self._close_rest()
-
-    def _close_rest(self) -> None:
-        try:
-            if self._runtime is not None:
-                self._runtime.close()
-            self.hooks.platform_closed()
-        finally:
-            self.machine.close()
+                try:
+                    if self._runtime is not None:
+                        self._runtime.close()
+                    self.hooks.platform_closed()
+                finally:
+                    try:
+                        self.machine.close()
+                    except BaseException:  # struck in its turn
+                        self.machine.close()
+                        raise
 
     def __enter__(self) -> Platform:
         return self
