@@ -31,6 +31,11 @@ class Closing:
                 self._survive()
             except BaseException as error:  # noqa: BLE001  # struck again, while it noted the first
                 self._struck += (error,)
+            # Once more before the jump: Python 3.11 looks for signals there as well.
+            try:
+                self._survive()
+            except BaseException as error:  # noqa: BLE001
+                self._struck += (error,)
 
     def raise_errors(self) -> None:
         """Raise what was raised: the last error, with the others as its context."""

@@ -64,6 +64,13 @@ class Hub:
                 return
             except BaseException as error:  # noqa: BLE001  # struck again, while it kept the first
                 self._keep(error)
+            # Once more before the jump: Python 3.11 looks for signals there as well.
+            try:
+                self._survive()
+            except GreenletExit:
+                return
+            except BaseException as error:  # noqa: BLE001
+                self._keep(error)
 
     def _survive(self) -> None:
         while True:
