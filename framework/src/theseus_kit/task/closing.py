@@ -33,7 +33,8 @@ class Closing:
                 self._struck += (error,)
             # Once more before the jump: Python 3.11 looks for signals there as well.
             try:
-                self._survive()
+                if self._steps:
+                    self._survive()
             except BaseException as error:  # noqa: BLE001
                 self._struck += (error,)
 
