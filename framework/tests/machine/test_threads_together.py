@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from theseus_kit.errors import GuestInterrupted
 
+from .later import later
+
 # push rbx; mov rbx, rdi; call rsi; add rax, rbx; pop rbx; ret
 FRAME = "53 4889fb ffd6 4801d8 5b c3"
 COUNT_FOR_EVER = "48830701 ebfa"  # add qword ptr [rdi], 1; jmp back
@@ -144,8 +146,11 @@ def test_ctrl_c_reaches_the_thread_that_runs_and_no_other(guest, switcher) -> No
     machine.set_preemption(lambda: None)
     switcher.start(lambda: machine.call(frame, (5, pause)))
     switcher.start(endless)
-    timer = threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
+    timer = later(
+        0.02,
+        lambda: os.kill(os.getpid(), signal.SIGINT),
+        when=lambda: machine.memory.read_u64(guest.data) > 0,
+    )
     with Pulse(machine, 0.002):
         assert switcher.run() == {0: 5, 1: "interrupted"}
     timer.join()
@@ -154,7 +159,8 @@ def test_ctrl_c_reaches_the_thread_that_runs_and_no_other(guest, switcher) -> No
 def test_signal_handlers_run_while_threads_are_preempted(guest, switcher) -> None:
     machine = guest.machine
     loop = guest.code(COUNT_FOR_EVER)
-    alarms = []
+    alarms: list[int] = []
+    ended: list[int] = []
     machine.set_preemption(switcher.switch)
     previous = signal.signal(signal.SIGALRM, lambda *_: alarms.append(1))
     signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
@@ -162,13 +168,14 @@ def test_signal_handlers_run_while_threads_are_preempted(guest, switcher) -> Non
     def endless(place: int) -> str:
         with pytest.raises(GuestInterrupted):
             machine.call(loop, (place,))
+        ended.append(place)
         return "interrupted"
 
     def stop() -> None:
-        time.sleep(0.4)
-        for _ in range(3):
-            machine.interrupt()
-            time.sleep(0.15)
+        for count in range(3):
+            later(0.1, machine.interrupt, when=lambda: len(alarms) >= 3).join()
+            while len(ended) == count:
+                time.sleep(0.005)
 
     for number in range(3):
         switcher.start(lambda place=guest.data + 64 * number: endless(place))

@@ -18,6 +18,7 @@ FUNCTIONS = {
     "first_argument": ("mov rax, rdi; ret", "4889f8 c3"),
     "eighth_argument": ("mov rax, qword ptr [rsp + 0x10]; ret", "488b442410 c3"),
     "increment": ("add dword ptr [rdi], 1; ret", "830701 c3"),
+    "counter_delete": ("add dword ptr [rdi], 1; ret", "830701 c3"),
     "first_byte": ("movzx eax, byte ptr [rdi]; ret", "0fb607 c3"),
     "last_byte": ("movzx eax, byte ptr [rdi + rsi - 1]; ret", "0fb64437ff c3"),
     "byte_behind_pointer": (

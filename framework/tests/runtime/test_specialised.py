@@ -185,6 +185,28 @@ def test_calls_are_counted_while_python_serves_them(bench: Any) -> None:
     assert bench.library.nesting == 0
 
 
+def test_a_finaliser_where_calls_can_nest_no_deeper_waits(bench: Any) -> None:
+    kind = bench.types.function_type(U64, U64)
+    call = bench.function("call_with", U64, kind, U64)
+    delete = bench.function("counter_delete", None, COUNTER)
+    counter = ctypes.c_uint32(0)
+    made = []
+
+    def descend(depth: int) -> int:
+        made.append(depth)
+        delete(counter)
+        call(callback, depth + 1)
+        return 0
+
+    callback = kind(descend)
+    with pytest.raises(RecursionError):
+        call(callback, 0)
+    assert counter.value < len(made)
+    delete(counter)
+    delete(counter)  # what has waited runs before another call does
+    assert counter.value == len(made) + 2
+
+
 def test_threads_that_take_turns_call_as_they_like(bench: Any) -> None:
     function = bench.function("first_argument", U64, U64)
     found: list[int] = []

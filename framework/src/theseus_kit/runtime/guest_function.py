@@ -112,6 +112,9 @@ class GuestFunction:
             if self._restype is None:
                 return None  # a finaliser with nothing left to finalise
             library.check_open()
+        if self._deletes and library.nesting and not library.has_room_to_delete():
+            library.deferred.append((self, arguments))
+            return None
         invoke = self._bind()
         try:
             return invoke(*arguments)

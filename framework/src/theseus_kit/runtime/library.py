@@ -119,6 +119,10 @@ class GuestLibrary:
         self.check_open()
         return self._machine.export(function, arity, reenters=True, name=name)
 
+    def has_room_to_delete(self) -> bool:
+        """Whether a finaliser's call can be made here; where not, it can be made later."""
+        return _has_room(ROOM + self.nesting + 2)  # check_room() asks again, some frames deeper
+
     def check_room(self) -> None:
         """Raise RecursionError, where it does no harm, if Python's stack is nearly full.
 
@@ -274,6 +278,7 @@ class GuestLibrary:
             deletes=name.endswith("_delete"),
             errors=self.errors,
             function=function,
+            has_room_to_delete=self.has_room_to_delete,
             library=self,
             machine=self._machine,
             new_block=stack_calls.new_block,

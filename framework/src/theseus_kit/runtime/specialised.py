@@ -65,9 +65,9 @@ def specialise(
 
     ``direct`` calls it, or what loads its arguments from a block where there are more than fit into
     registers. ``names`` are the library's part of the source: ``library``, ``machine``,
-    ``deferred``, ``run_deferred``, ``errors``, ``raise_kept``, ``check_room``, ``refusal``,
-    ``function`` and ``slow_call``; ``blocks`` and ``new_block`` where there are blocks. ``deletes``
-    says that the function is a destructor.
+    ``deferred``, ``run_deferred``, ``errors``, ``raise_kept``, ``check_room``,
+    ``has_room_to_delete``, ``refusal``, ``function`` and ``slow_call``; ``blocks`` and
+    ``new_block`` where there are blocks. ``deletes`` says that the function is a destructor.
     """
     source = _source(restype, argtypes, deletes=deletes)
     environment = {
@@ -111,9 +111,15 @@ def _source(restype: Any, argtypes: Sequence[Any], *, deletes: bool) -> str:
     lines = [f"def invoke({', '.join(arguments)}):"]
     if deletes:
         # Deleting what a dropped call was working on is no more possible.
-        lines.append("    if library.tasks is not None and library.tasks.is_broken: return None")
+        lines += [
+            "    if library.tasks is not None and library.tasks.is_broken: return None",
+            "    if library.nesting and not has_room_to_delete():",
+            f"        deferred.append((function, {given}))",
+            "        return None",
+        ]
+    else:
+        lines.append("    if library.nesting: check_room()")
     lines += [
-        "    if library.nesting: check_room()",
         "    if deferred and machine.can_call: run_deferred()",
         "    kept = len(errors) if errors else 0",
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from theseus_kit.machine.native.argument_loads import find_load
 from theseus_kit.machine.native.direct_mapping import trampoline
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import PAGE_SIZE, AddressRange, Protection
+
+from ..later import later
 
 NONE, READ, READ_WRITE = Protection.NONE, Protection.READ, Protection.READ_WRITE
 PAGES = 16
@@ -219,8 +220,7 @@ def test_a_loop_that_only_protects_can_be_interrupted(native: NativeMachine) -> 
     protecting = Protecting(native)
     # nop; mov eax, 10; mov edx, 3; syscall; jmp 0
     protecting.put(bytes.fromhex("90 b80a000000 ba03000000 0f05 ebf1"))
-    timer = threading.Timer(0.1, native.interrupt)
-    timer.start()
+    timer = later(0.1, native.interrupt)
     with pytest.raises(GuestInterrupted):
         protecting.protect(0, 1, READ_WRITE)
     timer.join()

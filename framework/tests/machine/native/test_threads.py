@@ -13,6 +13,8 @@ import pytest
 from theseus_kit.errors import GuestInterrupted, MachineError
 from theseus_kit.machine.native import NativeMachine
 
+from ..later import later
+
 ADD = bytes.fromhex("488d0437 c3")  # lea rax, [rdi + rsi]
 LOAD = bytes.fromhex("488b07 c3")  # mov rax, [rdi]
 
@@ -144,8 +146,7 @@ def test_a_forked_child_catches_system_calls_and_faults(native) -> None:
 
 def test_an_interrupt_reaches_the_thread_that_runs_the_guest(native) -> None:
     loop = native.place_code(bytes.fromhex("ebfe"))
-    timer = threading.Timer(0.05, native.interrupt)
-    timer.start()
+    timer = later(0.05, native.interrupt)
     with pytest.raises(GuestInterrupted):
         in_thread(lambda: native.call(loop))
     timer.join()
