@@ -32,9 +32,20 @@ static void handler(int number, siginfo_t *info, void *context)
     errno = 77;
 }
 
+/* Where threads are the host's, and it is busy, it takes a while until one waits for something. */
+static long patience = 1;
+
+void be_patient(long times) { patience = times; }
+
+static struct timespec duration(long milliseconds)
+{
+    milliseconds *= patience;
+    return (struct timespec){milliseconds / 1000, milliseconds % 1000 * 1000000};
+}
+
 static void nap(long milliseconds)
 {
-    struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+    struct timespec time = duration(milliseconds);
     while (nanosleep(&time, &time))
         ;
 }
@@ -245,7 +256,7 @@ static void *holding_back(void *unused)
 {
     (void)unused;
     sigset_t set;
-    struct timespec time = {0, 60000000};
+    struct timespec time = duration(60);
     sigfillset(&set);
     entered = 1;
     long result = ppoll(NULL, 0, &time, &set);
@@ -445,7 +456,7 @@ long a_handler_may_end_its_thread(void)
 static void *napping(void *unused)
 {
     (void)unused;
-    struct timespec time = {0, 50000000};
+    struct timespec time = duration(50);
     entered = 1;
     return (void *)(long)nanosleep(&time, NULL);
 }
