@@ -198,6 +198,9 @@ class GuestLibrary:
             try:
                 if self.nesting:
                     self.check_room()
+                tasks = self.tasks
+                if tasks is not None and (place := tasks.place) is not None and not place.is_here:
+                    self.check_tasks(name)
                 if not machine.can_call:
                     raise self.refusal(name)
                 mark, depth, kept = scratch.top, len(entries), len(errors)
@@ -291,7 +294,23 @@ class GuestLibrary:
 
     def refusal(self, name: str) -> NotNowError:
         """Make the error that says that a function cannot be called."""
+        there = None if self.tasks is None else self.tasks.elsewhere
+        if there is not None:
+            if there.is_alive():
+                where = f"live on the thread {there.name!r}: call from that one, or assemble"
+            else:
+                where = f"lived on the thread {there.name!r}, which has ended: assemble"
+            return NotNowError(
+                f"{name}: guest tasks of this platform {where} a platform with a thread of its own "
+                "(own_thread)"
+            )
         return NotNowError(f"{name}: guest code cannot be called now, or not by this thread")
+
+    def check_tasks(self, name: str) -> None:
+        """Raise NotNowError where tasks wait on another host thread than the calling one: the
+        machine does not know that guest code could not go over to them."""
+        if self.tasks is not None and self.tasks.elsewhere is not None:
+            raise self.refusal(name)
 
     def run_deferred(self) -> None:
         """Run what finalisers could not run at the time.

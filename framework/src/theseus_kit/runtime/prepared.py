@@ -167,6 +167,7 @@ class Preparer:
             "    try:",
             "        if library.nesting: library.check_room()",
             "        if machine.is_closed: raise NotNow(closed)",
+            *self._thread_check(),
             *checks,
             "        if deferred: run_deferred()",
             *guarded(writes(names_of("argument", len(parameters)), parameters), not_a_number),
@@ -178,7 +179,7 @@ class Preparer:
             "        del errors[kept:]",
             "        raise",
             "    except MachineBusyError:",
-            "        raise NotNow(in_use) from None",
+            "        raise refusal(prepared_call) from None",
             "    finally:",
             "        release()",
         ]
@@ -198,11 +199,26 @@ class Preparer:
             keep=place,
             library=self._library,
             machine=self._machine,
+            prepared_call="prepared call",
             raise_kept=self._library.raise_kept,
+            refusal=self._library.refusal,
             release=self._library.lock.release,
+            check_tasks=self._library.check_tasks,
+            tasks=self._library.tasks,
             **cells,
             **names,
         )
+
+    def _thread_check(self) -> list[str]:
+        """The line that asks whether tasks wait on another host thread; a machine that tells host
+        threads apart by itself, as those with direct calls do, needs none."""
+        target = self._library.address_of("wasmtime_func_call_unchecked")
+        if self._library.tasks is None or self._machine.direct_call(target) is not None:
+            return []
+        return [
+            "        if (place := tasks.place) is not None and not place.is_here: "
+            "check_tasks(prepared_call)"
+        ]
 
     def prepare_query(self, store: Any, name: str, about: Any) -> Callable[[Any], int]:
         """Return what calls ``name(context, &about)``, a C function that no argument of changes.
@@ -226,12 +242,13 @@ class Preparer:
                 "    try:",
                 "        return enter()",
                 "    except MachineBusyError:",
-                "        raise NotNow(in_use) from None",
+                "        raise refusal(prepared_call) from None",
             ]
         else:
             lines += [
                 "    if not acquire(False): raise NotNow(in_use)",
                 "    try:",
+                *self._thread_check(),
                 "        if deferred: run_deferred()",
                 "        return enter()",
                 "    finally:",
@@ -242,6 +259,7 @@ class Preparer:
             NotNow=NotNowError,
             acquire=self._library.lock.acquire,
             address_of=Struct("<Q").unpack_from,
+            check_tasks=self._library.check_tasks,
             closed=f"{name}: its platform is closed",
             context=context,
             deferred=self._library.deferred,
@@ -250,6 +268,9 @@ class Preparer:
             keep=place,
             machine=self._machine,
             MachineBusyError=MachineBusyError,
+            prepared_call=name,
+            refusal=self._library.refusal,
+            tasks=self._library.tasks,
             release=self._library.lock.release,
             run_deferred=self._library.run_deferred,
         )

@@ -15,7 +15,7 @@ Between tasks that have begun control passes directly.
 
 from __future__ import annotations
 
-from threading import current_thread
+from threading import current_thread, local
 from typing import TYPE_CHECKING
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -27,6 +27,13 @@ _MOST_STRUCK = 8
 """Errors without any progress between them are no signals: nothing can go on any more."""
 
 
+class Place(local):
+    """One host thread, to those who ask whether they are on it. Unlike the system's numbers of
+    threads, which a later one may get again."""
+
+    is_here = False
+
+
 class Hub:
     """One host thread's.
 
@@ -36,6 +43,8 @@ class Hub:
 
     def __init__(self, go_on: Callable[[Hub], Callable[[], object]]) -> None:
         self.host_thread = current_thread()
+        self.place = Place()
+        self.place.is_here = True
         self.struck: list[BaseException] = []
         self.greenlet = greenlet(self._loop)
         """Switched to by who leaves for a task that has not begun, and when one has ended."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from theseus_kit.clock import Clock
     from theseus_kit.errors import DeadlockError
     from theseus_kit.machine.protocol import Machine
-    from theseus_kit.task.hub import Hub
+    from theseus_kit.task.hub import Hub, Place
     from theseus_kit.task.quantum import Quantum
     from theseus_kit.task.waiting import Events
     from theseus_kit.values.symbols import BacktraceEntry
@@ -61,6 +61,8 @@ class Switching:
         """What of the world outside tasks wait for; made at the first wait."""
         self._quantum: Quantum | None = None
         """Made with the second task."""
+        self.place: Place | None = None
+        """The host thread that tasks began on last; None while none has begun."""
         self._hub: Hub | None = None
         """Of the host thread that the platform was used on last."""
         self._greenlet_here = self._find_greenlet
@@ -249,6 +251,7 @@ class Switching:
             from theseus_kit.task.hub import Hub
 
             hub = self._hub = Hub(self._go_on)
+            self.place = hub.place
         return hub
 
     def _go_on(self, hub: Hub) -> Callable[[], object]:

@@ -24,6 +24,7 @@ from theseus_kit.values.memory import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from threading import Thread
 
     from pluggy import HookRelay
 
@@ -76,6 +77,17 @@ class Tasks(Scheduler):
     def has_others(self) -> bool:
         """There is a task beside the current one, which may have to run while that one waits."""
         return len(self._tasks) > 1
+
+    @property
+    def elsewhere(self) -> Thread | None:
+        """The host thread that tasks wait on, where that is not the calling one: guest code that
+        runs here could not pass control to them. It may have ended."""
+        hub, place = self._hub, self.place
+        if hub is None or place is None or place.is_here:
+            return None
+        there = hub.host_thread
+        waits = any(task.greenlet is not None and task.host_thread is there for task in self)
+        return there if waits else None
 
     def start_main(self, hooks: HookRelay) -> Task:
         """Make the main task and select it."""

@@ -18,6 +18,7 @@ from theseus_kit.machine.native.context import CALLS, GUEST, THREAD, THREAD_POIN
 from theseus_kit.machine.native.memory import NativeMemory
 from theseus_kit.machine.native.process import ORDER_TEXT, Process
 from theseus_kit.machine.native.thread import FRAME, FS_BASE, HOST_STACK, NativeThread
+from theseus_kit.machine.native.threads import Claim
 from theseus_kit.values.exceptions import Registers
 from theseus_kit.values.memory import Protection
 
@@ -44,8 +45,8 @@ class Calls:
         self._memory_words = memory.view.cast("Q")
         self._nobody = nobody
         """The record that is selected where no thread of the user's is."""
-        self._owner = 0
-        """Python's number of the host thread that uses the machine."""
+        self._claim: Claim | None = None
+        """Of the host thread that uses the machine, to its record."""
         self.is_closed = False
 
     @property
@@ -70,7 +71,7 @@ class Calls:
         words = self._words
         if not words[CALLS]:
             return True
-        if self._owner != get_ident():
+        if not self._is_here:
             return False
         memory, record = self._memory_words, words[GUEST] >> 3
         if not memory[record + HOST_STACK]:
@@ -78,12 +79,26 @@ class Calls:
         frame = memory[record + FRAME] >> 3
         return frame != record and memory[frame + _KIND] >= layout.FIRST_KIND_AT_REST
 
+    @property
+    def _is_here(self) -> bool:
+        """Whether it is the calling host thread that uses the machine."""
+        return self._claim is not None and self._claim.owner == get_ident()
+
+    @property
+    def are_abandoned(self) -> bool:
+        """Whether calls are in progress on a host thread that has ended: they never go on."""
+        return self._words[CALLS] != 0 and self._claim is not None and not self._claim.owner
+
     def select(self, thread: NativeThread) -> None:
         """Make a thread the one that calls run on. Raises MachineError where that may not be."""
         if self.is_closed or not self.may_call:
             self.require_rest("select a thread")
         self._words[GUEST] = thread.address
         self._words[THREAD_POINTER] = thread.words[FS_BASE]
+
+    def forget_thread(self) -> None:
+        """The machine is closed: whose it was does not matter any more."""
+        self._claim = None
 
     def require_open(self) -> None:
         if self.is_closed:
@@ -93,7 +108,7 @@ class Calls:
         """Raise MachineError where Python is not at rest."""
         self.require_open()
         if not self.may_call:
-            if self._owner != get_ident():
+            if not self._is_here:
                 raise MachineBusyError(f"cannot {what} while another thread runs guest code")
             raise MachineError(
                 f"cannot {what} inside a system call or an export that does not re-enter"
@@ -156,11 +171,11 @@ class Calls:
 
     def _attach(self) -> None:
         """Make the machine the calling thread's. Raises MachineError while it is another's."""
-        record = self._process.attach()
-        if self._words[CALLS] and self._words[THREAD] != record:
+        claim = self._process.attach()
+        if self._words[CALLS] and claim is not self._claim:
             raise MachineBusyError("another thread is running code of this machine")
-        self._words[THREAD] = record
-        self._owner = get_ident()
+        self._words[THREAD] = claim.record
+        self._claim = claim
 
     def _below_frame(self) -> int:
         """The top of the stack below the innermost guest frame."""

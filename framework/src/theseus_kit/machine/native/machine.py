@@ -254,12 +254,14 @@ class NativeMachine:
     def close(self) -> None:
         if self.is_closed:
             return
-        self._calls.require_rest("close the machine")
-        if self._calls.in_progress:
-            raise MachineError("cannot close the machine while guest code waits for Python")
+        if not self._calls.are_abandoned:
+            self._calls.require_rest("close the machine")
+            if self._calls.in_progress:
+                raise MachineError("cannot close the machine while guest code waits for Python")
         self.is_closed = self._calls.is_closed = True
         self._context.ask(layout.ATTENTION_CLOSED)
         self._context.belong_to_nobody()
+        self._calls.forget_thread()
         self._territory.release()
         self._memory.direct_mapping.close()
 

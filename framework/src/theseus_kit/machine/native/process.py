@@ -36,7 +36,7 @@ from theseus_kit.machine.native.dispatch import SystemCallDispatch
 from theseus_kit.machine.native.handlers import TICK_SIGNAL, SignalHandlers
 from theseus_kit.machine.native.prepared import STUB_SIZE, PreparedCalls
 from theseus_kit.machine.native.territory import GUEST_RANGE
-from theseus_kit.machine.native.threads import Threads
+from theseus_kit.machine.native.threads import Claim, Threads
 from theseus_kit.values.memory import AddressRange
 
 _CODE_SIZE = 0x4000
@@ -179,8 +179,8 @@ class Process:
         )
         return new_builtin(method, None)
 
-    def attach(self) -> int:
-        """Make the calling thread one that may run guest code; return its record's address."""
+    def attach(self) -> Claim:
+        """Make the calling thread one that may run guest code; return its claim to a record."""
         self.handlers.install()
         return self.threads.attach()
 

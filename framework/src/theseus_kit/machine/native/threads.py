@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from struct import Struct
 from typing import Final
@@ -34,18 +35,37 @@ _RUNNING = layout.THREAD_RUNNING // 8
 _TIMER_CREATE, _TIMER_DELETE, _TGKILL = 222, 226, 234
 
 
+class Claim:
+    """A thread's claim to its record, kept by itself and by whatever has calls in progress there.
+
+    Calls of a thread that has ended never go on. Another thread with the same record would be
+    taken for it, so the record is used again only when nobody keeps the claim.
+    """
+
+    def __init__(self, record: int, give_back: Callable[[int], None]) -> None:
+        self.record = record
+        self.owner = threading.get_ident()
+        """Python's number of the thread, 0 once it has ended."""
+        self._give_back = give_back
+
+    def __del__(self) -> None:
+        self._give_back(self.record)
+
+
 class _Ready:
     """A thread that is ready; when it goes, so does everything it was given."""
 
-    def __init__(self, threads: Threads, record: int) -> None:
+    def __init__(self, threads: Threads, claim: Claim) -> None:
         self.threads = threads
-        self.record = record
+        self.claim = claim
+        self.record = claim.record
         self.identifier = threading.get_native_id()
         self.timer = _create_timer(self.identifier)
         self.stack = _install_stack()
 
     def __del__(self) -> None:
-        if threading.get_native_id() == self.identifier:
+        self.claim.owner = 0
+        if threading.get_native_id() == self.identifier:  # and no fork has left it behind
             self.threads.release(self)
 
 
@@ -68,25 +88,27 @@ class Threads:
         self._thread_pointer = thread_pointer
         self._dispatch = dispatch
         self._local = threading.local()
+        self._claims: weakref.WeakValueDictionary[int, Claim] = weakref.WeakValueDictionary()
         self._identifiers: dict[int, int] = {}
         """The kernel's number of each record's thread."""
 
-    def attach(self) -> int:
-        """Make the calling thread ready, if it is not; return its record's address."""
+    def attach(self) -> Claim:
+        """Make the calling thread ready, if it is not; return its claim to a record."""
         ready: _Ready | None = getattr(self._local, "ready", None)
         if ready is None:
-            ready = _Ready(self, self._free_record())
+            claim = Claim(self._free_record(), self._free.append)
+            self._claims[claim.record] = claim
+            ready = _Ready(self, claim)
             self._dispatch.arm()
             self._fill(ready)
             self._local.ready = ready
-        return ready.record
+        return ready.claim
 
     def release(self, ready: _Ready) -> None:
         """Take back what a thread was given; by that thread."""
         index = self._index(ready.record)
         self._words[index + layout.THREAD_POINTER // 8] = 0
         del self._identifiers[ready.record]
-        self._free.append(ready.record)
         system.syscall(_TIMER_DELETE, ready.timer, 0, 0, 0, 0, 0)
         if ready.stack:
             _remove_stack(ready.stack)
@@ -94,7 +116,9 @@ class Threads:
     def after_fork(self) -> None:
         """In the child: only the thread that forked is left, without dispatch and timer."""
         ready: _Ready | None = getattr(self._local, "ready", None)
-        self._free = [r for r in self._all_records() if ready is None or r != ready.record]
+        for claim in list(self._claims.values()):
+            if ready is None or claim is not ready.claim:
+                claim.owner = 0
         for number in range(self._count):
             record = self._first + number * layout.THREAD_SIZE
             if ready is None or record != ready.record:
