@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from theseus_kit.image import Needs
     from theseus_kit.machine.protocol import Machine
     from theseus_kit.runtime import Runtime
+    from theseus_kit.runtime.own_thread import OwnThread
     from theseus_kit.task import Task
     from theseus_kit.values.exceptions import ExceptionContext, KillReason
     from theseus_kit.values.linkage import CFunction
@@ -37,6 +38,7 @@ class Platform:
     """A machine with its plugins, made by :func:`theseus_kit.assemble`. Closing it frees all.
 
     One Python thread at a time may use a platform; :meth:`interrupt` alone may come from others.
+    Where it has a thread of its own any number may call the wasmtime API.
     After the guest was killed the platform is dead: its guest frames were dropped where they
     stood, whatever they held.
     """
@@ -48,6 +50,7 @@ class Platform:
         report: AssemblyReport,
         task_options: Mapping[str, Any] | None = None,
         deterministic: int | None = None,
+        own_thread: bool = False,
     ) -> None:
         self.machine = machine
         self.hooks = hooks = manager.hooks
@@ -83,6 +86,12 @@ class Platform:
             on_interrupted=lambda: self.tasks.handle_signals(),
         )
         self._runtime: Runtime | None = None
+        self.own_thread: OwnThread | None = None
+        """The thread that makes the calls of the wasmtime API, where the platform has one."""
+        if own_thread:
+            from theseus_kit.runtime.own_thread import OwnThread
+
+            self.own_thread = OwnThread(self.tasks)
         self._closed = False
 
     def start(self) -> None:
@@ -116,6 +125,9 @@ class Platform:
         it raises MissingSymbolError.
         """
         self._check_open()
+        if self.own_thread is not None:
+            image: Image = self.own_thread.run(lambda: self.namespace.load(path, strict=strict))
+            return image
         return self.namespace.load(path, strict=strict)
 
     def boot(self, wasmtime: str | Path | None = None, *, strict: bool = False) -> Runtime:
@@ -124,6 +136,12 @@ class Platform:
         ``wasmtime`` is the directory of another wasmtime package than the installed one.
         """
         self._check_open()
+        if self.own_thread is None:
+            return self._boot(wasmtime, strict)
+        runtime: Runtime = self.own_thread.run(self._boot, wasmtime, strict)
+        return runtime
+
+    def _boot(self, wasmtime: str | Path | None, strict: bool) -> Runtime:
         if self._runtime is None:
             from theseus_kit.runtime import Runtime
 
@@ -225,6 +243,16 @@ class Platform:
         Tasks that are left end where they stand. Raises MachineError, and closes nothing, on
         another host thread than they run on.
         """
+        if self.own_thread is None:
+            self._close()
+            return
+        try:
+            self.own_thread.run(self._close)
+        finally:
+            if self._closed:
+                self.own_thread.close()
+
+    def _close(self) -> None:
         if self._closed:
             return
         try:

@@ -31,6 +31,7 @@ def assemble(
     machine: str = "emulated",
     options: Mapping[str, Mapping[str, object]] | None = None,
     deterministic: int | None = None,
+    own_thread: bool = False,
 ) -> Platform:
     """Assemble a platform; use it as a context manager, or close it.
 
@@ -43,6 +44,9 @@ def assemble(
     as what they read from outside is the same: the clock is virtual and jumps where all tasks
     wait, randomness comes from the seed, and tasks switch only where they wait or yield. A task
     that waits for another in a loop of its own, without yielding, waits for ever then.
+
+    With ``own_thread`` all calls of the wasmtime API are made on a thread of the platform's own,
+    one after the other, whichever threads they come from. A call costs several times as much.
 
     Raises AssemblyError, before anything runs, for: a plugin that is unknown or broken, a group
     with no provider or two, a misspelt hook or argument, an unknown option or a value of the wrong
@@ -77,7 +81,7 @@ def assemble(
             ),
         )
         manager = PlatformPluginManager()
-        platform = Platform(cpu, manager, report, choice.task_options, deterministic)
+        platform = Platform(cpu, manager, report, choice.task_options, deterministic, own_thread)
         _build(platform, manager, choice)
         cpu.idle()
         return platform

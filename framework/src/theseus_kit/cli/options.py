@@ -61,6 +61,7 @@ def assemble_platform(
     watchers: Iterable[type[Plugin]] = (),
     deterministic: int | None = None,
     *,
+    own_thread: bool = False,
     is_started: bool = True,
 ) -> Platform:
     """Assemble what the shared options say.
@@ -75,7 +76,11 @@ def assemble_platform(
         if owner in (*names, machine, TASKS):
             chosen[owner] = {**values, **chosen.get(owner, {})}
     platform = assemble(
-        [*watchers, *names], machine=machine, options=chosen, deterministic=deterministic
+        [*watchers, *names],
+        machine=machine,
+        options=chosen,
+        deterministic=deterministic,
+        own_thread=own_thread,
     )
     if is_started:
         end_start()

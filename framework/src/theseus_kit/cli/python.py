@@ -63,6 +63,13 @@ def python_command(
             metavar="SEED", help="Run the same each time: a virtual clock, seeded randomness."
         ),
     ] = None,
+    own_thread: Annotated[
+        bool,
+        typer.Option(
+            "--own-thread",
+            help="Make all calls on one thread of the runtime's own, whichever they come from.",
+        ),
+    ] = False,
     strict: StrictOption = False,
     wasmtime: WasmtimeOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the assembly.")] = False,
@@ -80,6 +87,7 @@ def python_command(
         assemble_platform(
             *(plugins, machine, option, {"tlibc": _host_surroundings()}),
             deterministic=deterministic,
+            own_thread=own_thread,
         )
     )
     if verbose:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pluggy import HookRelay
 
     from theseus_kit.machine.protocol import Machine
+    from theseus_kit.runtime.own_thread import OwnThread
     from theseus_kit.runtime.task_states import TaskStates
     from theseus_kit.task import Tasks
 
@@ -66,14 +67,17 @@ class GuestLibrary:
         name: str,
         resolve: Callable[[str], int],
         calls_before: int = CALLS_BEFORE,
+        own_thread: OwnThread | None = None,
     ) -> None:
+        """``own_thread`` makes all calls, whichever thread they come from."""
         self._name = name
         self._machine = machine
         self._resolve = resolve
         self.is_closed = False
         self._space = GuestSpace(machine, Scratch(hooks))
         self._stack_calls = StackCalls(machine, hooks)
-        self.calls_before = calls_before
+        self.calls_before = calls_before if own_thread is None else sys.maxsize
+        self._own_thread = own_thread
         self._specialise: Callable[..., Callable[..., Any]] | None = None
         """What :meth:`specialise` imports when it is first asked."""
         self.deferred: deque[tuple[GuestFunction, tuple[Any, ...]]] = deque()
@@ -236,6 +240,9 @@ class GuestLibrary:
                 release()
             return None if result is None else result(rax)
 
+        if self._own_thread is not None:
+            deletes = restype is None and name.endswith("_delete")
+            return self._own_thread.carry(invoke, name, deletes=deletes)
         return invoke
 
     def replace(self, function: Callable[..., Any], other: Callable[..., Any]) -> None:

@@ -51,8 +51,13 @@ class Runtime:
         """The library, as loaded."""
         machine = platform.machine
         machine.idle()  # while the package is imported
+        own_thread = self._own_thread = platform.own_thread
         self._library = GuestLibrary(
-            machine, platform.hooks, self.image.name, self.image.symbols.__getitem__
+            machine,
+            platform.hooks,
+            self.image.name,
+            self.image.symbols.__getitem__,
+            own_thread=own_thread,
         )
         self._functions = FunctionTypes(self._library)
         self._package = PrivatePackage(
@@ -63,7 +68,9 @@ class Runtime:
                 "platform": guest_platform(),
                 "sys": guest_sys(),
             },
-            {**AMENDMENTS, "wasmtime._bindings": let_stand_in},
+            {**AMENDMENTS, "wasmtime._bindings": let_stand_in}
+            if own_thread is None
+            else own_thread.amendments({**AMENDMENTS}),
         )
         self.wasmtime: ModuleType = self._package.load()
         """wasmtime-py's public API: ``Config, Engine, Store, Module, Linker, Func …``."""
@@ -71,7 +78,8 @@ class Runtime:
         self._modules = ModuleLoader(
             platform.hooks, self.wheel, self.load_submodule, machine.cpu_features
         )
-        replace_hot_methods(self._package, lambda: self._preparer)
+        if own_thread is None:
+            replace_hot_methods(self._package, lambda: self._preparer)
         self._states: TaskStates | None = None
         self._library.tasks = platform.tasks
         platform.tasks.on_switch(self._switch)
@@ -230,14 +238,19 @@ class Runtime:
 
         See :meth:`Preparer.prepare`. Raises ModuleError for a function that takes references.
         """
-        return self._preparer.prepare(store, function)
+        if self._own_thread is None:
+            return self._preparer.prepare(store, function)
+        prepared = self._own_thread.run(lambda: self._preparer.prepare(store, function))
+        return self._own_thread.carry(prepared, "prepared call", deletes=False)
 
     def prepare_host_function(self, store: Any, kind: Any, function: Callable[..., Any]) -> Any:
         """Return a ``Func`` of a ``FuncType`` that calls Python with plain numbers.
 
         See :meth:`HostFunctionPreparer.prepare`. Raises ModuleError for a type with references.
         """
-        return self._host_preparer.prepare(store, kind, function)
+        if self._own_thread is None:
+            return self._host_preparer.prepare(store, kind, function)
+        return self._own_thread.run(lambda: self._host_preparer.prepare(store, kind, function))
 
     def close(self) -> None:
         """Let go of what the runtime itself holds in the guest; the platform closes next.

@@ -211,6 +211,10 @@ class Scheduler(Switching):
             self._events.look_again()
         return is_noted
 
+    def forget_interrupt(self) -> None:
+        """Take an interrupt back that nobody has raised; what it was meant for is over."""
+        self._take_interrupt()
+
     def _start_quantum(self) -> None:
         raise NotImplementedError("a scheduler alone has no quantum")
 
