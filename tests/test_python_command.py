@@ -164,6 +164,50 @@ def test_exit_handlers_and_threads_still_have_the_runtime(
     assert done.stdout.splitlines() == ["thread 8 GuestLibrary", "exit 8 GuestLibrary"]
 
 
+def test_with_a_thread_of_its_own_the_runtime_serves_every_thread_of_the_program(
+    run: Run, write: Callable[[str, str], None]
+) -> None:
+    write(
+        "program.py",
+        """
+        import threading
+        import wasmtime
+        engine = wasmtime.Engine()
+        module = wasmtime.Module(
+            engine,
+            '(module (import "wasi_snapshot_preview1" "fd_write"'
+            ' (func $write (param i32 i32 i32 i32) (result i32)))'
+            ' (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
+            ' (memory (export "memory") 1) (data (i32.const 16) "hello\\\\0a")'
+            ' (func (export "_start")'
+            ' (i32.store (i32.const 0) (i32.const 16)) (i32.store (i32.const 4) (i32.const 6))'
+            ' (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))'
+            ' (call $exit (i32.const 3))))',
+        )
+        linker = wasmtime.Linker(engine)
+        linker.define_wasi()
+        def start():
+            store = wasmtime.Store(engine)
+            wasi = wasmtime.WasiConfig()
+            wasi.inherit_stdout()
+            store.set_wasi(wasi)
+            try:
+                linker.instantiate(store, module).exports(store)["_start"](store)
+            except wasmtime.ExitTrap as end:
+                print(end.code, threading.current_thread().name, flush=True)
+        start()
+        for number in range(2):
+            thread = threading.Thread(target=start, name=str(number))
+            thread.start()
+            thread.join()
+        """,
+    )
+    done = run("--own-thread", "program.py")
+    assert done.stderr == ""
+    expected = ["hello", "3 MainThread", "hello", "3 0", "hello", "3 1"]
+    assert done.stdout.splitlines() == expected
+
+
 def test_the_program_and_the_runtime_see_the_same_files_and_environment(
     run: Run, write: Callable[[str, str], None]
 ) -> None:

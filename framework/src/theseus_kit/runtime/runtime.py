@@ -78,8 +78,9 @@ class Runtime:
         self._modules = ModuleLoader(
             platform.hooks, self.wheel, self.load_submodule, machine.cpu_features
         )
-        if own_thread is None:
-            replace_hot_methods(self._package, lambda: self._preparer)
+        replace_hot_methods(self._package, lambda: self._preparer)
+        if own_thread is not None:
+            own_thread.carry_methods(self._package)
         self._states: TaskStates | None = None
         self._library.tasks = platform.tasks
         platform.tasks.on_switch(self._switch)
