@@ -67,7 +67,8 @@ def test_where_tasks_wait_another_thread_is_refused_before_anything_runs(own: Pl
     here = threading.current_thread().name
     assert set(messages) == {
         f"guest tasks of this platform live on the thread {here!r}: call from that one, "
-        "or assemble a platform with a thread of its own (own_thread)"
+        "or assemble a platform with a thread of its own "
+        "(own_thread=True; theseus-kit python --own-thread)"
     }
     assert own.tasks.switches == switches
     assert attempts[0]() == 42  # here all is as it was
@@ -77,7 +78,8 @@ def test_where_the_thread_of_waiting_tasks_has_ended_every_other_is_refused(own:
     attempts = on_a_thread(lambda: prepared_answer(own), "first")
     expected = (
         "guest tasks of this platform lived on the thread 'first', which has ended: "
-        "assemble a platform with a thread of its own (own_thread)"
+        "assemble a platform with a thread of its own "
+        "(own_thread=True; theseus-kit python --own-thread)"
     )
     assert set(refusals(attempts)) == {expected}
     # The system gives a new thread the number, and often the stack, of one that has ended.

@@ -202,6 +202,35 @@ def test_a_host_functions_error_comes_out_of_the_call_it_was_raised_in(shared: P
     assert results == [[error] * 5 for error in errors]
 
 
+def test_the_error_of_a_start_function_reaches_the_thread_that_instantiates(
+    shared: Platform,
+) -> None:
+    wasmtime: Any = shared.wasmtime
+    engine = wasmtime.Engine()
+    module = wasmtime.Module(engine, '(module (import "" "f" (func $f)) (start $f))')
+
+    def instantiate(mine: ValueError) -> list[BaseException]:
+        def start() -> None:
+            try:
+                raise KeyError(str(mine))
+            except KeyError:
+                raise mine  # noqa: B904  # its context is looked at
+
+        caught: list[BaseException] = []
+        for _ in range(5):
+            store = wasmtime.Store(engine)
+            host = wasmtime.Func(store, wasmtime.FuncType([], []), start)
+            with pytest.raises(ValueError, match=str(mine)) as info:
+                wasmtime.Instance(store, module, [host])
+            assert isinstance(mine.__context__, KeyError)
+            caught.append(info.value)
+        return caught
+
+    errors = [ValueError(str(number)) for number in range(3)]
+    results = at_once(*[lambda mine=error: instantiate(mine) for error in errors])
+    assert results == [[error] * 5 for error in errors]
+
+
 def test_a_trap_comes_out_as_itself_and_the_platform_goes_on(shared: Platform) -> None:
     wasmtime: Any = shared.wasmtime
     store = wasmtime.Store()

@@ -309,7 +309,7 @@ class GuestLibrary:
                 where = f"lived on the thread {there.name!r}, which has ended: assemble"
             return NotNowError(
                 f"{name}: guest tasks of this platform {where} a platform with a thread of its own "
-                "(own_thread)"
+                "(own_thread=True; theseus-kit python --own-thread)"
             )
         return NotNowError(f"{name}: guest code cannot be called now, or not by this thread")
 
